@@ -90,76 +90,46 @@ func (it Item) Size() int {
 // Condition is what must hold of one item for a Write to happen.
 // The zero Condition always holds.
 type Condition struct {
-	kind    conditionKind
-	version string
+	Kind    ConditionKind
+	Version string // for ConditionVersion
 }
 
-type conditionKind uint8
+// ConditionKind is the kind of a Condition.
+type ConditionKind uint8
 
+// The kinds of Condition.
 const (
-	condNone conditionKind = iota
-	condAbsent
-	condPresent
-	condVersion
+	ConditionNone    ConditionKind = iota // always holds
+	ConditionAbsent                       // there is no item under the key
+	ConditionPresent                      // there is an item, whatever its version
+	ConditionVersion                      // the item is there and carries the version
 )
 
+// Always is the condition that holds of anything.
+func Always() Condition { return Condition{} }
+
 // IfAbsent holds when there is no item under the key.
-func IfAbsent() Condition { return Condition{kind: condAbsent} }
+func IfAbsent() Condition { return Condition{Kind: ConditionAbsent} }
 
 // IfPresent holds when there is an item under the key, whatever its version.
-func IfPresent() Condition { return Condition{kind: condPresent} }
+func IfPresent() Condition { return Condition{Kind: ConditionPresent} }
 
 // IfVersion holds when the item is there and carries this version.
-func IfVersion(v string) Condition { return Condition{kind: condVersion, version: v} }
+func IfVersion(v string) Condition { return Condition{Kind: ConditionVersion, Version: v} }
 
-// Holds reports whether the condition holds of what is stored: current is nil
-// where there is no item. Engines that evaluate conditions themselves use it.
-func (c Condition) Holds(current *Item) bool {
-	if current == nil {
-		return c.HoldsVersion(false, "")
-	}
-	return c.HoldsVersion(true, current.Version)
-}
-
-// HoldsVersion is Holds for an engine that has read only the item's version.
-func (c Condition) HoldsVersion(present bool, version string) bool {
-	switch c.kind {
-	case condAbsent:
+// Holds reports whether the condition holds of what is stored under the key:
+// whether there is an item, and its version. Engines that evaluate conditions
+// themselves use it.
+func (c Condition) Holds(present bool, version string) bool {
+	switch c.Kind {
+	case ConditionAbsent:
 		return !present
-	case condPresent:
+	case ConditionPresent:
 		return present
-	case condVersion:
-		return present && version == c.version
+	case ConditionVersion:
+		return present && version == c.Version
 	default:
 		return true
-	}
-}
-
-// Match calls the function of the condition's kind, for engines that translate
-// it into a language of their own.
-func (c Condition) Match(none, absent, present func(), version func(string)) {
-	switch c.kind {
-	case condAbsent:
-		absent()
-	case condPresent:
-		present()
-	case condVersion:
-		version(c.version)
-	default:
-		none()
-	}
-}
-
-func (c Condition) String() string {
-	switch c.kind {
-	case condAbsent:
-		return "absent"
-	case condPresent:
-		return "present"
-	case condVersion:
-		return "version " + c.version
-	default:
-		return "any"
 	}
 }
 
