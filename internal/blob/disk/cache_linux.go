@@ -1,0 +1,18 @@
+package disk
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropCache makes the kernel forget the clean pages of a file, so that the next
+// read comes from the disk. It is advice: where it is not taken, the read shows
+// what the cache holds.
+func dropCache(f *os.File) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	c.Control(func(fd uintptr) { unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) })
+}

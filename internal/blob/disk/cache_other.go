@@ -1,0 +1,9 @@
+//go:build !linux
+
+package disk
+
+import "os"
+
+// dropCache does nothing where there is no such call; after a crash of the
+// machine the cache is empty anyway.
+func dropCache(*os.File) {}
