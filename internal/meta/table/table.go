@@ -31,6 +31,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 )
 
 // The limits of one item and one call. They are DynamoDB's, rounded down to
@@ -179,7 +181,8 @@ func IsCondition(err error) bool {
 	return errors.As(err, &ce)
 }
 
-// Range selects a run of sort keys inside one partition.
+// Range selects a run of sort keys inside one partition. Its strings keep the
+// rules of keys, except that the three bounds may be empty.
 type Range struct {
 	PK string
 	// Prefix, where not empty, keeps only sort keys that begin with it.
@@ -244,6 +247,9 @@ func ValidateWrite(actions []Action) error {
 			return fmt.Errorf("%w: two actions on %s", ErrLimit, a.Item.Key)
 		}
 		seen[a.Item.Key] = struct{}{}
+		if a.Kind > ActionCheck || a.If.Kind > ConditionVersion {
+			return fmt.Errorf("%w: unknown action or condition on %s", ErrLimit, a.Item.Key)
+		}
 		size := a.Item.Size()
 		if a.Kind == ActionPut && a.Item.Version == "" {
 			return fmt.Errorf("%w: item %s has no version", ErrLimit, a.Item.Key)
@@ -284,19 +290,34 @@ func ValidateRange(r Range) error {
 	if r.PK == "" || r.Limit < 1 {
 		return fmt.Errorf("%w: a query needs a partition and a limit of at least 1", ErrLimit)
 	}
+	for _, part := range [...]string{r.PK, r.Prefix, r.After, r.Before} {
+		if part == "" {
+			continue
+		}
+		if err := validateKeyPart(part); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func validateKey(k Key) error {
-	for _, part := range [...]string{k.PK, k.SK} {
-		if part == "" || len(part) > MaxKeyBytes {
-			return fmt.Errorf("%w: a key part has %d bytes, want 1 to %d", ErrLimit, len(part), MaxKeyBytes)
-		}
-		for i := range len(part) {
-			if part[i] == 0 {
-				return fmt.Errorf("%w: NUL in key %q", ErrLimit, part)
-			}
-		}
+	if err := validateKeyPart(k.PK); err != nil {
+		return err
+	}
+	return validateKeyPart(k.SK)
+}
+
+func validateKeyPart(part string) error {
+	switch {
+	case part == "" || len(part) > MaxKeyBytes:
+		return fmt.Errorf("%w: a key part has %d bytes, want 1 to %d", ErrLimit, len(part), MaxKeyBytes)
+	case strings.IndexByte(part, 0) >= 0:
+		return fmt.Errorf("%w: NUL in key %q", ErrLimit, part)
+	case !utf8.ValidString(part):
+		// DynamoDB's client would store it with the bad bytes replaced, where
+		// two keys become one.
+		return fmt.Errorf("%w: key %q is not UTF-8", ErrLimit, part)
 	}
 	return nil
 }
