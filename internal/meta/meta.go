@@ -146,3 +146,5 @@ func attempt(op string, try func() error) error {
 	}
 	return fmt.Errorf("%s: %w", op, ErrContention)
 }
+
+func isNotFound(err error) bool { return errors.Is(err, table.ErrNotFound) }

@@ -1,0 +1,244 @@
+package meta
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/slipway-oci/slipway/internal/meta/table"
+)
+
+const (
+	// InlineManifest is the largest manifest, in bytes, that is kept in its
+	// row. The bytes of a larger one are a blob of the repository.
+	InlineManifest = 64 << 10
+	// MaxReferences is the most blobs and manifests that one manifest can hold
+	// on to: their digests have to fit into one row beside the manifest.
+	MaxReferences = 2000
+	// MaxTags is the most tags that one push can set.
+	MaxTags = 10
+)
+
+// ErrTooManyReferences: over MaxReferences or MaxTags.
+var ErrTooManyReferences = errors.New("meta: the manifest refers to too much or is pushed with too many tags")
+
+// Manifest is what a reader gets.
+type Manifest struct {
+	Digest    digest.Digest
+	MediaType string
+	Size      int64 // bytes
+	// Body are the bytes, unless they are in the object Key.
+	Body    []byte
+	Key     string
+	Subject digest.Digest // empty if it has none
+	Pushed  time.Time
+}
+
+func (r manifestRow) manifest(it table.Item) Manifest {
+	return Manifest{
+		Digest: r.Digest, MediaType: r.MediaType, Size: r.Size,
+		Body: it.Body, Key: r.Object, Subject: r.Subject, Pushed: r.Pushed,
+	}
+}
+
+// Manifest returns a manifest by its digest, or ErrManifestUnknown. One read.
+func (m *Model) Manifest(ctx context.Context, repo string, d digest.Digest) (Manifest, error) {
+	row, it, err := get[manifestRow](ctx, m, manifestKey(repo, d), ErrManifestUnknown)
+	if err == nil && row.State != live {
+		err = ErrManifestUnknown
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("manifest %s in %s: %w", d, repo, err)
+	}
+	return row.manifest(it), nil
+}
+
+// ManifestByTag returns the manifest that the tag points to, or
+// ErrManifestUnknown. One read: a tag's row carries the bytes too.
+func (m *Model) ManifestByTag(ctx context.Context, repo, tag string) (Manifest, error) {
+	row, it, err := get[manifestRow](ctx, m, tagKey(repo, tag), ErrManifestUnknown)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("manifest %s:%s: %w", repo, tag, err)
+	}
+	return row.manifest(it), nil
+}
+
+// Push is a manifest on its way into a repository.
+type Push struct {
+	Repository string
+	Digest     digest.Digest
+	MediaType  string
+	Size       int64 // bytes
+	// Body are the bytes. Nil for a manifest larger than InlineManifest: its
+	// bytes have been uploaded to the repository as the blob of its digest.
+	Body []byte
+	// Tags are created or moved with it.
+	Tags []string
+	// Blobs are the configs and layers that must be visible in the repository,
+	// Manifests the children of an index that must be there.
+	Blobs     []digest.Digest
+	Manifests []digest.Digest
+	// AllowMissing lets Manifests be absent (a sparse index).
+	AllowMissing bool
+	// Referrer is set if the manifest has a subject, present or not.
+	Referrer *Referrer
+}
+
+// PushManifest makes the manifest visible, moves its tags and adds it to its
+// subject's referrers, all in one write: readers see everything or nothing.
+//
+// Errors: *MissingError, ErrTagImmutable, ErrTooManyReferences, ErrContention.
+// Pushing what is there already is no error and changes nothing. One read and
+// one write up to about 45 blobs, then 1 + n/100 of each more or less; see
+// commit.go.
+func (m *Model) PushManifest(ctx context.Context, p Push) error {
+	p.Blobs, p.Manifests, p.Tags = distinct(p.Blobs), distinct(p.Manifests), distinct(p.Tags)
+	if p.Body == nil {
+		// The manifest needs its own bytes as it needs its layers.
+		p.Blobs = distinct(append(p.Blobs, p.Digest))
+	}
+	if len(p.Blobs)+len(p.Manifests) > MaxReferences || len(p.Tags) > MaxTags {
+		return fmt.Errorf("push manifest %s to %s: %w", p.Digest, p.Repository, ErrTooManyReferences)
+	}
+	return attempt(fmt.Sprintf("push manifest %s to %s", p.Digest, p.Repository), func() error {
+		return m.commit(ctx, p)
+	})
+}
+
+// distinct returns the values in order, each once, leaving its argument alone.
+func distinct[S ~string](values []S) []S {
+	values = slices.Clone(values)
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
+// row is what is kept of the manifest; links are the repository's blob rows.
+func (p Push) row(now time.Time, object string) manifestRow {
+	row := manifestRow{
+		header: current, Digest: p.Digest, MediaType: p.MediaType, Size: p.Size, Object: object, Pushed: now,
+		Children: children{Blobs: p.Blobs, Manifests: p.Manifests},
+	}
+	if p.Referrer != nil {
+		row.Subject = p.Referrer.Subject
+	}
+	return row
+}
+
+// referrerAction lists the manifest among its subject's referrers.
+func (m *Model) referrerAction(p Push) (table.Action, error) {
+	descriptor, err := json.Marshal(p.Referrer.Descriptor)
+	if err != nil {
+		return table.Action{}, fmt.Errorf("encode descriptor: %w", err)
+	}
+	k := referrerKey(p.Repository, p.Referrer.Subject, p.Digest)
+	return m.put(k, referrerRow{header: current, Descriptor: descriptor}), nil
+}
+
+// DeleteManifest removes the manifest and every tag that points to it, or
+// returns ErrManifestUnknown. What it held on to becomes due for collection.
+//
+// It first marks the manifest, so that no tag can be set to it any more and a
+// crash leaves a task behind that goes on; then come the tags, and the manifest
+// last. Pushing it again in between wins.
+func (m *Model) DeleteManifest(ctx context.Context, repo string, d digest.Digest) error {
+	op := fmt.Sprintf("delete manifest %s in %s", d, repo)
+	var rest task
+	err := attempt(op, func() error {
+		row, it, err := get[manifestRow](ctx, m, manifestKey(repo, d), ErrManifestUnknown)
+		if err != nil {
+			return err
+		}
+		if row.State != live {
+			return ErrManifestUnknown
+		}
+		row.State = deleting
+		now := m.now()
+		rest = task{Kind: taskDelete, Repository: repo, Digest: d}
+		end := m.schedule(rest, now)
+		rest.key = end.Item.Key
+		return m.table.Write(ctx, []table.Action{
+			table.Put(m.item(it.Key, row, it.Body), table.IfVersion(it.Version)),
+			end,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := attempt(op, func() error { return m.finishDelete(ctx, rest) }); err != nil {
+		return err
+	}
+	return nil
+}
+
+// finishDelete removes the tags of a marked manifest and then the manifest, and
+// lets go of its children.
+func (m *Model) finishDelete(ctx context.Context, t task) error {
+	row, it, err := get[manifestRow](ctx, m, manifestKey(t.Repository, t.Digest), ErrManifestUnknown)
+	if errors.Is(err, ErrManifestUnknown) || (err == nil && row.State != deleting) {
+		return m.done(ctx, t) // finished by somebody else, or pushed again
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.untagAll(ctx, t.Repository, t.Digest, table.IfVersion(it.Version)); err != nil {
+		return err
+	}
+	release := task{Kind: taskRelease, Repository: t.Repository, Digest: t.Digest, Children: row.Children}
+	next := m.schedule(release, m.now())
+	release.key = next.Item.Key
+	actions := []table.Action{
+		table.Delete(it.Key, table.IfVersion(it.Version)),
+		table.Delete(t.key, table.Always()),
+		next,
+	}
+	if row.Subject != "" {
+		actions = append(actions, table.Delete(referrerKey(t.Repository, row.Subject, t.Digest), table.Always()))
+	}
+	if err := m.table.Write(ctx, actions); err != nil {
+		return err
+	}
+	// The task would do it too, later; doing it now frees a blob for deletion
+	// by the client that just deleted the manifest.
+	return m.runRelease(ctx, release)
+}
+
+// untagAll removes the tags that point at the manifest for as long as it is
+// marked: a push that revives it may have set a tag again, which must stay.
+func (m *Model) untagAll(ctx context.Context, repo string, d digest.Digest, marked table.Condition) error {
+	const perWrite = 25 // three actions each
+	for {
+		page, err := m.table.Query(ctx, table.Range{PK: repoPartition(repo), Prefix: tagsOf(d), Limit: perWrite})
+		if err != nil || len(page.Items) == 0 {
+			return err
+		}
+		tags := make([]string, len(page.Items))
+		keys := make([]table.Key, len(page.Items))
+		for i, it := range page.Items {
+			tags[i] = it.SK[len(tagsOf(d)):]
+			keys[i] = tagKey(repo, tags[i])
+		}
+		rows, err := m.read(ctx, keys)
+		if err != nil {
+			return err
+		}
+		actions := []table.Action{table.Check(manifestKey(repo, d), marked)}
+		for i, tag := range tags {
+			row, is, err := lookup[manifestRow](rows, keys[i])
+			if err != nil {
+				return err
+			}
+			if row == nil || row.Digest != d {
+				return errAgain // the tag moved since the query
+			}
+			actions = append(actions, untag(repo, tag, *row, is)...)
+		}
+		if err := m.table.Write(ctx, actions); err != nil {
+			return err
+		}
+	}
+}
