@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // kind is a registry this driver knows how to start, and what it promises about a write that it has answered.
@@ -101,7 +103,11 @@ func newPeer(name, path string, extra []string) (*peer, error) {
 	} else if info.IsDir() {
 		return nil, fmt.Errorf("peer %s: %s is a directory", name, abs)
 	}
-	return &peer{name: name, kind: k, path: abs, extra: extra, version: binaryVersion(abs)}, nil
+	version := binaryVersion(abs)
+	if base == "slipway" {
+		version = ownVersion(abs)
+	}
+	return &peer{name: name, kind: k, path: abs, extra: extra, version: version}, nil
 }
 
 // newBarePeer makes the bare file server: this very program, started as a process of its own.
@@ -113,7 +119,7 @@ func newBarePeer() (*peer, error) {
 	return &peer{name: "bare net/http", kind: kinds["bare"], path: self}, nil
 }
 
-// binaryVersion reads the version that the Go toolchain wrote into a binary, for a binary of our own tree the commit.
+// binaryVersion reads the version that the Go toolchain wrote into a binary.
 func binaryVersion(path string) string {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -131,16 +137,18 @@ func binaryVersion(path string) string {
 	if version != "" && version != "(devel)" {
 		return version
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
+	return "devel"
+}
+
+// ownVersion asks a slipway, whose version the Makefile stamps.
+func ownVersion(path string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "version").Output()
+	if f := strings.Fields(string(out)); err == nil && len(f) > 1 {
+		return f[1]
 	}
-	out, err := exec.Command("git", "-C", filepath.Dir(path), "describe", "--always", "--dirty", "--tags").Output()
-	if err != nil {
-		return "devel"
-	}
-	return strings.TrimSpace(string(out))
+	return binaryVersion(path)
 }
 
 // distributionCommand writes the configuration that the project ships as its example, less log lines and authentication.
