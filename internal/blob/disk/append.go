@@ -98,10 +98,13 @@ func (s *Store) openUpload(up blob.Upload) (*os.File, error) {
 
 // pour copies r to the file from the offset on and to the hash, and returns the
 // offset behind the last byte that both have.
+//
+// Hashing stays in this goroutine. In one of its own it was measured to gain
+// nothing that stands out for 100 MiB on 2 cores, and to lose with 4 writers.
 func (s *Store) pour(ctx context.Context, f *os.File, offset int64, r io.Reader, limit int64, hash io.Writer) (int64, error) {
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
-	for {
+	for flushed := offset; ; {
 		n, rerr := fill(ctx, r, *buf)
 		if int64(n) > limit-offset {
 			return offset, blob.ErrTooLarge
@@ -112,6 +115,10 @@ func (s *Store) pour(ctx context.Context, f *os.File, offset int64, r io.Reader,
 			}
 			hash.Write((*buf)[:n])
 			offset += int64(n)
+		}
+		if !s.noSync && offset-flushed >= writeBackStep {
+			startWriteBack(f, flushed, offset-flushed)
+			flushed = offset
 		}
 		if rerr == io.EOF {
 			return offset, nil

@@ -120,13 +120,15 @@ func appendOne(b *testing.B, alg digest.Algorithm, size int, tcp bool) {
 			}
 		}()
 	}
-	up, err := s.Begin("benchmark-append", alg)
-	if err != nil {
-		b.Fatal(err)
-	}
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
-	for b.Loop() {
+	for i := 0; b.Loop(); i++ {
+		// A new key each time: ext4 writes a file that was cut to 0 and filled
+		// again to the disk at once.
+		up, err := s.Begin(fmt.Sprintf("benchmark-%d", i), alg)
+		if err != nil {
+			b.Fatal(err)
+		}
 		if tcp {
 			c, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
@@ -137,10 +139,13 @@ func appendOne(b *testing.B, alg digest.Algorithm, size int, tcp bool) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			continue
-		}
-		if _, err := s.Append(context.Background(), up, bytes.NewReader(body), 1<<40); err != nil {
+		} else if _, err := s.Append(context.Background(), up, bytes.NewReader(body), 1<<40); err != nil {
 			b.Fatal(err)
+		}
+		if size > 10<<20 {
+			if err := s.Abort(context.Background(), up); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 }

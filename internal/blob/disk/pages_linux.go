@@ -16,3 +16,14 @@ func dropCache(f *os.File) {
 	}
 	c.Control(func(fd uintptr) { unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) })
 }
+
+// startWriteBack makes the kernel begin to write n bytes from the offset to the
+// disk, without waiting. It promises nothing and takes no error away from the
+// fsync that follows.
+func startWriteBack(f *os.File, offset, n int64) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	c.Control(func(fd uintptr) { unix.SyncFileRange(int(fd), offset, n, unix.SYNC_FILE_RANGE_WRITE) })
+}
