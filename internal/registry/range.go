@@ -1,0 +1,89 @@
+package registry
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+)
+
+// contentRange is the Content-Range of a chunk: which bytes of the blob the
+// body holds.
+type contentRange struct {
+	start, end int64 // offsets of the first and the last byte
+}
+
+func (c contentRange) length() int64 { return c.end - c.start + 1 }
+
+// The spec's form is "0-99" (distribution-spec, "Pushing a blob in chunks").
+// HTTP's own, "bytes 0-99/*", is understood too, because generic clients send
+// it. Ten-odd digits more than any blob has are no number of ours.
+var contentRangeGrammar = regexp.MustCompile(`^(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:\*|[0-9]{1,18}))?$`)
+
+func parseContentRange(s string) (contentRange, error) {
+	m := contentRangeGrammar.FindStringSubmatch(s)
+	if m == nil {
+		return contentRange{}, fail(http.StatusBadRequest, CodeUploadInvalid,
+			"the Content-Range %.80q is malformed: send <first byte>-<last byte>, such as 0-99", s)
+	}
+	// At most 18 digits always fit.
+	start, _ := strconv.ParseInt(m[1], 10, 64)
+	end, _ := strconv.ParseInt(m[2], 10, 64)
+	if end < start {
+		return contentRange{}, fail(http.StatusBadRequest, CodeUploadInvalid,
+			"the Content-Range %q ends before it starts: both ends are inclusive", s)
+	}
+	return contentRange{start, end}, nil
+}
+
+// rangeOf is the Range header of an upload that has so many bytes. Docker's
+// classic push takes the layer's size from it, so it is exact; of an empty
+// upload it says 0-0, which is what every registry does.
+func rangeOf(size int64) string {
+	return "0-" + strconv.FormatInt(max(size-1, 0), 10)
+}
+
+// rangeErrors returns w so that a range that cannot be satisfied is answered in
+// the registry's own form. Only a request for a range pays for it, and the file
+// still goes to the connection directly.
+func rangeErrors(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	if r.Header.Get("Range") == "" {
+		return w
+	}
+	return &rangeWriter{ResponseWriter: w}
+}
+
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool // an error went out; ServeContent's own text is swallowed
+}
+
+func (w *rangeWriter) WriteHeader(status int) {
+	if status != http.StatusRequestedRangeNotSatisfiable {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	w.Header().Set("Cache-Control", "no-store")
+	_ = writeJSON(w.ResponseWriter, status, "application/json", struct {
+		Errors []Entry `json:"errors"`
+	}{[]Entry{{Code: CodeSizeInvalid, Message: "the requested range is not part of the content: Content-Range tells its size"}}})
+}
+
+func (w *rangeWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps the way from file to connection open.
+func (w *rangeWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.refused {
+		return io.Copy(io.Discard, r)
+	}
+	return io.Copy(w.ResponseWriter, r)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *rangeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
