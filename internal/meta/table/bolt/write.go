@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -139,6 +140,10 @@ func (t *Table) writer() {
 	var broken error
 	for range t.wake {
 		for {
+			// Those who were just answered, and are about to write again, go
+			// first: without this the writers end up in two halves, each of
+			// which waits for the other's commit.
+			runtime.Gosched()
 			batch, last := t.take()
 			if broken == nil && len(batch) > 0 {
 				broken = t.commit(batch)
