@@ -36,18 +36,22 @@ as_root() {
 
 need_root() { ((EUID == 0)) || fail "$CLIENT starts a daemon or changes owners: run the script as root"; }
 
-# debian PROGRAM PACKAGE...: installs the packages where the program is missing.
+# debian PROGRAM PACKAGE...: installs the packages where the program is missing. (command -v would find the
+# function of that name.)
 debian() {
-  if command -v "$1" >/dev/null; then return; fi
+  if type -P "$1" >/dev/null; then return; fi
   if [[ ! -e $WORK/apt-updated ]]; then
     as_root apt-get update
     touch "$WORK/apt-updated"
   fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${@:2}"
-  command -v "$1" >/dev/null || fail "no $1 after installing ${*:2}"
+  type -P "$1" >/dev/null || fail "no $1 after installing ${*:2}"
 }
 
-debian_version() { dpkg-query --showformat '${Version}' --show "$1" 2>/dev/null; }
+# debian_version PACKAGE: fails where the program came from elsewhere.
+debian_version() {
+  dpkg-query --showformat '${Status} ${Version}\n' --show "$1" 2>/dev/null | sed -n 's/^install ok installed //p' | grep .
+}
 
 need_programs() {
   local program
