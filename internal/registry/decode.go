@@ -112,7 +112,7 @@ func decodeManifest(contentType string, body []byte, maxReferences int) (decoded
 	if err := d.read(doc, names); err != nil {
 		return decoded{}, errManifest("%v", err)
 	}
-	if n := len(doc.Layers) + len(doc.Manifests) + len(doc.Blobs) + 1; n > maxReferences {
+	if n := len(d.blobs) + len(d.manifests) + len(d.foreign); n > maxReferences {
 		return decoded{}, errManifest("it refers to %d pieces of content, more than the %d that this registry takes: split it, for an index into nested ones", n, maxReferences)
 	}
 	return d, nil
