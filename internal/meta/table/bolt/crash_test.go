@@ -87,7 +87,7 @@ func crashResume(t *testing.T, tab *Table, writer int) int {
 // waits for the disk only a power cut could prove.
 func TestCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meta.db")
-	rounds := 6
+	rounds := 10
 	if testing.Short() {
 		rounds = 2
 	}

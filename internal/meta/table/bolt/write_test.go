@@ -313,7 +313,7 @@ func TestFailedCommit(t *testing.T) {
 					t.Errorf("write of the failed batch: %v", err)
 				}
 			}
-			tab.update = nil // no further transaction
+			tab.update = tab.db.Update // would succeed now
 			if err := tab.Write(ctx, put("after")); !errors.Is(err, ErrBroken) {
 				t.Errorf("write after the failed batch: %v", err)
 			}
@@ -375,5 +375,43 @@ func TestCloseAnswersEverybody(t *testing.T) {
 	}
 	if page, err := tab.Query(ctx, table.Range{PK: "p", Limit: 1_000_000}); err != nil || len(page.Items) != len(acknowledged) {
 		t.Errorf("%d items, %d acknowledged, error %v", len(page.Items), len(acknowledged), err)
+	}
+}
+
+// TestCloseWaitsForTheQueue: what is queued when Close comes is written, over
+// as many batches as it takes.
+func TestCloseWaitsForTheQueue(t *testing.T) {
+	dir := t.TempDir()
+	tab := open(t, dir, Options{})
+	release := holdWriter(t, tab)
+	answers := []<-chan error{plug(t, tab)}
+	for i := range 2*maxBatchRequests + 1 {
+		req := newRequest(put(strconv.Itoa(i)))
+		if err := tab.enqueue(req); err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, req.answer)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- tab.Close() }()
+	await(t, "Close to begin", func() bool {
+		return errors.Is(tab.Write(context.Background(), put("late")), ErrClosed)
+	})
+	release()
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	for i, answer := range answers {
+		select {
+		case err := <-answer:
+			if err != nil {
+				t.Errorf("write %d: %v", i, err)
+			}
+		default:
+			t.Fatalf("write %d got no answer", i)
+		}
+	}
+	if got, want := tab.Stats(), (Stats{Writes: uint64(len(answers)), Commits: 4}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -163,7 +163,13 @@ func testIndependence(t *testing.T, s *subject) {
 		}
 		_ = append(b, "over what lies behind"...)
 	}
-	in := s.item("p", "x", "v1")
+	// Large enough, and in company enough, to leave an engine's memory for its
+	// file.
+	s.fill(t, "p", trickySortKeys)
+	want.Value = bytes.Repeat([]byte("value"), 100)
+	want.Body = bytes.Repeat([]byte("body"), 5000)
+	in := want
+	in.Value, in.Body = bytes.Clone(want.Value), bytes.Clone(want.Body)
 	actions := []table.Action{table.Put(in, table.Always())}
 	s.write(t, actions...)
 	scribble(in.Value)
@@ -185,7 +191,7 @@ func testIndependence(t *testing.T, s *subject) {
 			return items[0], nil
 		}},
 		{"Query", func() (table.Item, error) {
-			page, err := s.Query(ctx, table.Range{PK: want.PK, Limit: 1})
+			page, err := s.Query(ctx, table.Range{PK: want.PK, Prefix: want.SK, Limit: 1})
 			if err != nil || len(page.Items) != 1 {
 				return table.Item{}, fmt.Errorf("%d items, %w", len(page.Items), err)
 			}
@@ -197,10 +203,18 @@ func testIndependence(t *testing.T, s *subject) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body := bytes.Clone(got.Body)
+			for i := range 10 {
+				other := want
+				other.Body = bytes.Repeat([]byte{byte(i)}, len(want.Body))
+				s.put(t, other)
+			}
+			if !sameItem(got, want) {
+				t.Errorf("what was read changed with later writes to %s", show(got))
+			}
+			s.put(t, want)
 			scribble(got.Value)
-			if !bytes.Equal(got.Body, body) {
-				t.Errorf("writing and appending to Value changed Body to %q", got.Body)
+			if !bytes.Equal(got.Body, want.Body) {
+				t.Errorf("writing and appending to Value changed Body to %.60q", got.Body)
 			}
 			scribble(got.Body)
 			s.wantItem(t, want)
