@@ -62,6 +62,7 @@ type Htpasswd struct {
 	fingerprints *fingerprinter
 	verifying    chan struct{} // a place for each verification that may run
 	waiting      atomic.Int64
+	maxWaiting   int64
 	flights      singleflight.Group
 }
 
@@ -96,7 +97,8 @@ func OpenHtpasswd(path string, log *slog.Logger) (*Htpasswd, error) {
 		fingerprints: newFingerprinter(),
 		// Half of the processors at most: the rest go on serving those who
 		// are known, whatever wrong passwords come in.
-		verifying: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		verifying:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		maxWaiting: maxWaiting,
 	}
 	h.state.Store(newState(u, fileState{u.modified, u.size}))
 	h.checked.Store(h.now().UnixNano())
@@ -161,7 +163,7 @@ func (h *Htpasswd) verify(user, password string) error {
 	if s.successes.has(fp, h.now()) {
 		return nil
 	}
-	if h.waiting.Add(1) > maxWaiting {
+	if h.waiting.Add(1) > h.maxWaiting {
 		h.waiting.Add(-1)
 		return errFlood()
 	}

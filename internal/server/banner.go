@@ -9,7 +9,7 @@ import (
 // Banner tells a person where the registry is and what to try.
 func (s *Server) Banner(w io.Writer) {
 	scheme := "http"
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		scheme = "https"
 	}
 	host := s.clientHost()

@@ -46,6 +46,7 @@ type Server struct {
 
 	listener net.Listener
 	http     *http.Server
+	secure   bool // by TLS
 
 	side     net.Listener // of --metrics-listen; nil without
 	sideHTTP *http.Server
@@ -93,7 +94,7 @@ func New(opts Options) (_ *Server, err error) {
 	}
 	s.http = newHTTPServer(handler, s.log)
 	if cert != nil {
-		s.http.TLSConfig = cert.config()
+		s.http.TLSConfig, s.secure = cert.config(), true
 	}
 	if s.listener, err = listen(opts.Listen, "--listen"); err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	failed := make(chan error, 2)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			failed <- s.http.ServeTLS(s.listener, "", "")
 		} else {
 			failed <- s.http.Serve(s.listener)
