@@ -213,7 +213,9 @@ func (s *sweep) runUpload(ctx context.Context, t task) error {
 	err = s.table.Write(ctx, []table.Action{
 		table.Delete(it.Key, table.IfVersion(it.Version)),
 		table.Delete(t.key, table.Always()),
-		s.discard(row.Content),
+		// Not at once: a request may be writing to it this moment, and would
+		// leave a file behind that nobody knows.
+		s.schedule(task{Kind: taskDiscard, Content: &row.Content}, s.now().Add(s.opts.Grace)),
 	})
 	if err == nil {
 		s.report.Uploads++

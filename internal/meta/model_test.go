@@ -286,6 +286,7 @@ func TestUploadSessions(t *testing.T) {
 	if report.Uploads != 2 {
 		t.Errorf("sweep ended %d sessions, want 2", report.Uploads)
 	}
+	r.clock = r.clock.Add(r.opts.Grace)
 	_, err = r.Sweep(ctx, objects)
 	r.must(err)
 	if !slices.Contains(objects.aborted, third.Content.Key) || !slices.Contains(objects.aborted, second.Content.Key) {
