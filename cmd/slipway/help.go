@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -15,7 +14,7 @@ type helpCommand struct {
 // Run prints what --help prints after the command.
 func (c *helpCommand) Run(o output) error {
 	if code := run(append(c.Command, "--help"), o.out, o.err); code != 0 {
-		os.Exit(code) // the reason has been printed
+		return exitCode(code) // the reason has been printed
 	}
 	return nil
 }

@@ -47,11 +47,19 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		return 2
 	}
 	if err := ctx.Run(output{stdout, stderr}); err != nil {
+		if told, ok := err.(exitCode); ok {
+			return int(told)
+		}
 		fmt.Fprintln(stderr, "slipway:", err)
 		return 1
 	}
 	return 0
 }
+
+// exitCode is the error of a command that has told what is wrong already.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // output is where a command writes: what was asked for to out, the rest to err.
 type output struct{ out, err io.Writer }

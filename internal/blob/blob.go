@@ -68,7 +68,8 @@ type Upload struct {
 }
 
 // Range selects bytes of an object: Length bytes from Offset; a negative
-// Length means to the end.
+// Length means to the end. Bytes behind the end do not exist: the answer is
+// shorter then, or empty, and no error. A negative Offset is one.
 type Range struct {
 	Offset int64
 	Length int64
@@ -100,12 +101,17 @@ const (
 	AccessHead Access = "HEAD"
 )
 
-// Store keeps objects. Implementations are safe for concurrent use.
+// Store keeps objects. Implementations are safe for concurrent use. Every method
+// that takes a key or an Upload answers a malformed key with ErrKey.
+//
+// Open, Read and Stat are for keys that were completed. For an upload that is
+// not, an engine may answer with what it has or with ErrNotFound.
 type Store interface {
 	// Begin returns the state of an empty upload under the key, hashing with
 	// the algorithm (sha256 or sha512). It does no I/O, so that a session that
 	// never sends a byte costs nothing. The key consists of lower-case
-	// letters, digits and '-', 8 to 128 of them.
+	// letters, digits and '-', 8 to 128 of them (ErrKey). Another algorithm is
+	// ErrAlgorithm.
 	Begin(key string, algorithm digest.Algorithm) (Upload, error)
 
 	// Append reads r to its end and adds its bytes to the upload, at most so
@@ -114,11 +120,14 @@ type Store interface {
 	//
 	// If r fails, Append returns the state that includes what was read so far
 	// together with a *SourceError: the caller may keep it and let the client
-	// resume.
+	// resume. The same holds when ctx ends, though an engine may then return
+	// the given state. A limit below the size the upload has is ErrTooLarge
+	// whatever r holds. Other errors return the given state.
 	Append(ctx context.Context, up Upload, r io.Reader, limit int64) (Upload, error)
 
 	// Complete verifies the bytes against the digest and makes the object
-	// durable. It may be repeated. Errors: ErrDigest, ErrLost.
+	// durable. It may be repeated. Errors: ErrDigest, ErrLost. After an error
+	// other than these two it may be tried again.
 	Complete(ctx context.Context, up Upload, want digest.Digest) error
 
 	// Abort removes what the upload left. The object of a completed upload is

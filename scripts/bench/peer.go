@@ -45,9 +45,9 @@ var kinds = map[string]kind{
 		name:       "slipway",
 		durable:    true,
 		durability: "durable: blob and metadata are fsynced before 201",
-		settings:   "serve, defaults",
+		settings:   "defaults, access log off",
 		command: func(p *peer, dir string, port int) ([]string, []string, error) {
-			return append([]string{"serve", "--listen", loopback(port), "--data", dir}, p.extra...), nil, nil
+			return append([]string{"serve", "--listen", loopback(port), "--data", dir, "--log-level", "error"}, p.extra...), nil, nil
 		},
 	},
 	"distribution": {

@@ -133,6 +133,18 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestAppendCutsRest: what a crashed Append left does not stay behind a shorter
+// one until Complete.
+func TestAppendCutsRest(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	up := mustAppend(t, s, begun(t, s), noise(100))
+	edit(t, pathOf(t, s, key), func(b []byte) []byte { return append(b, noise(5000)...) })
+	mustAppend(t, s, up, noise(50))
+	if info, err := os.Stat(pathOf(t, s, key)); err != nil || info.Size() != 150 {
+		t.Errorf("file after the Append: %v, %v; want 150 bytes", info.Size(), err)
+	}
+}
+
 // TestFailedAppendFreesSpace: bytes behind the upload go when the try ends.
 func TestFailedAppendFreesSpace(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
