@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,7 +48,8 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		return 2
 	}
 	if err := ctx.Run(output{stdout, stderr}); err != nil {
-		if told, ok := err.(exitCode); ok {
+		var told exitCode
+		if errors.As(err, &told) {
 			return int(told)
 		}
 		fmt.Fprintln(stderr, "slipway:", err)
