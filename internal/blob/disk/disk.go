@@ -142,8 +142,8 @@ func (s *Store) shardPath(shard int) string {
 // it is not there. It does not make dir: if that is gone, a volume is not
 // mounted.
 func (s *Store) create(shard int, path string) (*os.File, error) {
-	const flags = os.O_RDWR | os.O_CREATE
-	f, err := os.OpenFile(path, flags, 0o600)
+	open := func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }
+	f, err := open()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
@@ -151,7 +151,7 @@ func (s *Store) create(shard int, path string) (*os.File, error) {
 	if err := os.Mkdir(s.shardPath(shard), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return os.OpenFile(path, flags, 0o600)
+	return open()
 }
 
 // Open answers with the object's *os.File.
