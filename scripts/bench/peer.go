@@ -44,7 +44,7 @@ var kinds = map[string]kind{
 	"slipway": {
 		name:       "slipway",
 		durable:    true,
-		durability: "durable: blob and metadata are fsynced before 201",
+		durability: "durable: fsync of the blob's file and directory, and a bbolt commit with fsync (shared by concurrent writers), before 201",
 		settings:   "defaults, access log off",
 		command: func(p *peer, dir string, port int) ([]string, []string, error) {
 			return append([]string{"serve", "--listen", loopback(port), "--data", dir, "--log-level", "error"}, p.extra...), nil, nil
