@@ -128,6 +128,11 @@ func manifestType(contentType string, body []byte) (string, error) {
 		if !mediaTypeGrammar.MatchString(declared) {
 			return "", errManifest("the Content-Type %.100q is no media type", contentType)
 		}
+		// Media types ignore case. One that is known but for its case is not to
+		// be stored as an unknown one, without the layers it needs.
+		if lower := strings.ToLower(declared); kinds[lower] != kindUnknown {
+			declared = lower
+		}
 	}
 	var inside struct {
 		MediaType string `json:"mediaType"`

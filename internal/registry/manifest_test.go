@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-oci/slipway/internal/meta"
 )
@@ -77,6 +79,7 @@ func TestManifestPush(t *testing.T) {
 
 		// Content-Type: parameters are ignored, absence is filled from the body.
 		step{do: "PUT /v2/a/manifests/v2", header: []string{"Content-Type: " + typeImage + "; charset=utf-8"}, body: m, status: 201},
+		step{do: "PUT /v2/a/manifests/v2", header: []string{"Content-Type: " + strings.ToUpper(typeImage)}, body: m, status: 201},
 		step{do: "PUT /v2/a/manifests/v3", body: m, status: 201},
 		step{do: "GET /v2/a/manifests/v3", status: 200, want: map[string]string{"Content-Type": typeImage}},
 		step{do: "PUT /v2/a/manifests/v4", header: []string{"Content-Type: " + typeIndex}, body: m, status: 400, code: CodeManifestInvalid},
@@ -337,6 +340,16 @@ func TestForeignLayerThatWasPushed(t *testing.T) {
 		step{do: "PUT /v2/a/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: m, status: 201},
 		step{do: "DELETE /v2/a/blobs/" + sha("foreign"), status: 405, code: CodeDenied},
 	)
+}
+
+func TestManifestStalledClient(t *testing.T) {
+	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = 100 * time.Millisecond })
+	r, w := io.Pipe()
+	defer w.Close()
+	go io.WriteString(w, "{")
+	if a := f.do("PUT", "/v2/a/manifests/v1", r, "Content-Type: "+typeImage); a.StatusCode != 408 || a.codes()[0] != CodeManifestInvalid {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
 }
 
 func TestManifestBodyThatEndsEarly(t *testing.T) {

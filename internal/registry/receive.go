@@ -25,6 +25,12 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, up meta.Upload
 	if err != nil {
 		return up, err
 	}
+	if up.Content.Size == 0 {
+		// A session that has no bytes yet has no state of the store either.
+		if up.Content, err = h.blobs.Begin(up.Content.Key, up.Content.Algorithm); err != nil {
+			return up, err
+		}
+	}
 	if length == 0 {
 		return up, nil
 	}
@@ -35,17 +41,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, up meta.Upload
 		}
 		limit = up.Content.Size + length
 	}
-	content := up.Content
-	if content.Size == 0 {
-		// A session that has no bytes yet has no state of the store either.
-		if content, err = h.blobs.Begin(content.Key, content.Algorithm); err != nil {
-			return up, err
-		}
-	}
 	body := h.newBody(w, r, h.expiry(up))
 	// The store is not to stop for a client that went away: then it is the body
 	// that ends, and what arrived counts.
-	content, err = h.blobs.Append(context.WithoutCancel(r.Context()), content, body, limit)
+	content, err := h.blobs.Append(context.WithoutCancel(r.Context()), up.Content, body, limit)
 	body.done()
 
 	var source *blob.SourceError

@@ -229,7 +229,21 @@ func TestUploadResumesWhatArrived(t *testing.T) {
 // TestUploadStalledClient: a client that stops sending is told so, and what it
 // sent is kept.
 func TestUploadStalledClient(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("http2=%t", http2), func(t *testing.T) { testStalled(t, http2) })
+	}
+}
+
+func testStalled(t *testing.T, http2 bool) {
 	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = 100 * time.Millisecond })
+	if http2 {
+		f.server.Close()
+		f.server = httptest.NewUnstartedServer(f.handler)
+		f.server.EnableHTTP2 = true
+		f.server.StartTLS()
+		t.Cleanup(f.server.Close)
+		f.client = f.server.Client()
+	}
 	loc := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
 	r, w := io.Pipe()
 	defer w.Close()
@@ -457,6 +471,43 @@ func TestKeyedLock(t *testing.T) {
 	if n != 50 || len(l.held) != 0 {
 		t.Errorf("%d turns, %d keys held", n, len(l.held))
 	}
+}
+
+// TestUploadLost: the store lost bytes in a crash of the machine. The client
+// starts again; nothing is accepted that is not there.
+func TestUploadLost(t *testing.T) {
+	for _, op := range []blob.Op{blob.OpAppend, blob.OpComplete} {
+		f := newFixture(t)
+		loc := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
+		f.run(step{do: "PATCH " + loc, body: "abc", status: 202})
+		f.blobHook.Before = func(c blob.Call) error {
+			if c.Op == op {
+				return fmt.Errorf("test: %w", blob.ErrLost)
+			}
+			return nil
+		}
+		f.run(
+			step{do: "PUT " + loc + "&digest=" + sha("abcdef"), body: "def", status: 404, code: CodeUploadUnknown},
+			step{do: "GET " + loc, status: 404, code: CodeUploadUnknown},
+			step{do: "GET /v2/a/blobs/" + sha("abcdef"), status: 404},
+		)
+	}
+}
+
+// TestUploadConflict: another process moved the upload on meanwhile.
+func TestUploadConflict(t *testing.T) {
+	f := newFixture(t)
+	a := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202})
+	id := a.Header.Get("Docker-Upload-UUID")
+	f.blobHook.Before = func(c blob.Call) error {
+		f.blobHook.Before = nil
+		up, err := f.handler.meta.Upload(t.Context(), "a", id)
+		if err == nil {
+			_, err = f.handler.meta.SaveUpload(t.Context(), up)
+		}
+		return err
+	}
+	f.run(step{do: "PATCH " + a.Header.Get("Location"), body: "abc", status: 409, code: CodeUploadInvalid})
 }
 
 // A request on a recorder has no connection and so no read deadline: bodies are
