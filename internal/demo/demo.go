@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"time"
 
@@ -31,7 +32,7 @@ func Run(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	d := &demo{out: w, registry: srv.Addr().String(), data: srv.Data()}
+	d := &demo{out: w, registry: srv.Addr().String(), data: srv.Data(), client: &http.Transport{}}
 	fmt.Fprintf(w, "\nA registry of its own, at %s, with its data in %s\n\n", d.registry, dir)
 
 	serving, stop := context.WithCancel(ctx)
@@ -40,14 +41,17 @@ func Run(ctx context.Context, w io.Writer) (err error) {
 	go func() { served <- srv.Serve(serving) }()
 
 	for _, s := range d.steps() {
-		if err := d.run(ctx, s); err != nil {
-			stop()
-			return errors.Join(err, <-served)
+		if err = d.run(ctx, s); err != nil {
+			break
 		}
 	}
+	d.client.CloseIdleConnections()
 	stop()
-	if err := <-served; err != nil {
-		return fmt.Errorf("demo: stop the registry: %w", err)
+	if serr := <-served; serr != nil {
+		err = errors.Join(err, fmt.Errorf("demo: the registry: %w", serr))
+	}
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(w, "\nAll of it worked, in %s. `slipway serve` starts a registry that stays.\n\n", round(time.Since(began)))
 	return nil

@@ -24,6 +24,7 @@ type demo struct {
 	out      io.Writer
 	registry string // host:port
 	data     *server.Data
+	client   *http.Transport
 
 	index    v1.ImageIndex // as built
 	pulled   v1.ImageIndex // as it came back
@@ -59,8 +60,11 @@ func (d *demo) repository(path string) name.Repository {
 	return r
 }
 
-func options(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx)}
+// options are those of every call. The client's connections are the demo's own,
+// so that it can close them before it stops the registry: a connection that was
+// opened ahead and never used looks to a server like one about to be used.
+func (d *demo) options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithTransport(d.client)}
 }
 
 func (d *demo) build(context.Context) (string, error) {
@@ -74,7 +78,7 @@ func (d *demo) build(context.Context) (string, error) {
 
 func (d *demo) push(ctx context.Context) (string, error) {
 	ref := d.repository(appRepository).Tag(tag)
-	if err := remote.WriteIndex(ref, d.index, options(ctx)...); err != nil {
+	if err := remote.WriteIndex(ref, d.index, d.options(ctx)...); err != nil {
 		return "", err
 	}
 	digest, err := d.index.Digest()
@@ -82,7 +86,7 @@ func (d *demo) push(ctx context.Context) (string, error) {
 }
 
 func (d *demo) pull(ctx context.Context) (string, error) {
-	index, err := remote.Index(d.repository(appRepository).Tag(tag), options(ctx)...)
+	index, err := remote.Index(d.repository(appRepository).Tag(tag), d.options(ctx)...)
 	if err != nil {
 		return "", err
 	}
@@ -148,7 +152,7 @@ func (d *demo) attach(ctx context.Context) (string, error) {
 	if d.referrer, err = doc.Digest(); err != nil {
 		return "", err
 	}
-	return "", remote.Write(d.repository(appRepository).Digest(d.referrer.String()), doc, options(ctx)...)
+	return "", remote.Write(d.repository(appRepository).Digest(d.referrer.String()), doc, d.options(ctx)...)
 }
 
 func (d *demo) referrers(ctx context.Context) (string, error) {
@@ -156,7 +160,7 @@ func (d *demo) referrers(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list, err := remote.Referrers(d.repository(appRepository).Digest(subject.String()), options(ctx)...)
+	list, err := remote.Referrers(d.repository(appRepository).Digest(subject.String()), d.options(ctx)...)
 	if err != nil {
 		return "", err
 	}
@@ -172,10 +176,10 @@ func (d *demo) referrers(ctx context.Context) (string, error) {
 
 func (d *demo) tags(ctx context.Context) (string, error) {
 	repo := d.repository(appRepository)
-	if err := remote.Tag(repo.Tag("latest"), d.pulled, options(ctx)...); err != nil {
+	if err := remote.Tag(repo.Tag("latest"), d.pulled, d.options(ctx)...); err != nil {
 		return "", err
 	}
-	list, err := remote.List(repo, options(ctx)...)
+	list, err := remote.List(repo, d.options(ctx)...)
 	if err != nil {
 		return "", err
 	}
@@ -193,10 +197,10 @@ func (d *demo) mount(ctx context.Context) (string, error) {
 		return "", err
 	}
 	ref := d.repository(copyRepository).Tag(tag)
-	if err := remote.WriteIndex(ref, d.pulled, options(ctx)...); err != nil {
+	if err := remote.WriteIndex(ref, d.pulled, d.options(ctx)...); err != nil {
 		return "", err
 	}
-	if _, err := remote.Head(ref, options(ctx)...); err != nil {
+	if _, err := remote.Head(ref, d.options(ctx)...); err != nil {
 		return "", err
 	}
 	after, err := d.stored()
@@ -225,15 +229,15 @@ func (d *demo) delete(ctx context.Context) (string, error) {
 	}
 	for _, digest := range digests {
 		for _, path := range []string{appRepository, copyRepository} {
-			if err := remote.Delete(d.repository(path).Digest(digest.String()), options(ctx)...); err != nil {
+			if err := remote.Delete(d.repository(path).Digest(digest.String()), d.options(ctx)...); err != nil {
 				return "", err
 			}
 		}
 	}
-	if err := remote.Delete(d.repository(appRepository).Digest(d.referrer.String()), options(ctx)...); err != nil {
+	if err := remote.Delete(d.repository(appRepository).Digest(d.referrer.String()), d.options(ctx)...); err != nil {
 		return "", err
 	}
-	_, err = remote.Head(d.repository(appRepository).Tag(tag), options(ctx)...)
+	_, err = remote.Head(d.repository(appRepository).Tag(tag), d.options(ctx)...)
 	var refused *transport.Error
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
 		return "", fmt.Errorf("the tag should be gone, the registry says: %w", err)
