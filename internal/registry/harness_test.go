@@ -22,7 +22,7 @@ import (
 // fixture is a registry on the embedded engines behind a real HTTP server, with
 // counters and switches between it and its stores.
 type fixture struct {
-	*testing.T
+	testing.TB
 	handler   *Handler
 	server    *httptest.Server
 	client    *http.Client
@@ -34,9 +34,9 @@ type fixture struct {
 
 var testKey = bytes.Repeat([]byte("k"), MinUploadKey)
 
-func newFixture(t *testing.T, change ...func(*Config, *meta.Options)) *fixture {
+func newFixture(t testing.TB, change ...func(*Config, *meta.Options)) *fixture {
 	t.Helper()
-	dir, f := t.TempDir(), &fixture{T: t}
+	dir, f := t.TempDir(), &fixture{TB: t}
 	tab, err := bolt.Open(filepath.Join(dir, "meta.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -235,7 +235,9 @@ func TestUploadStalledClient(t *testing.T) {
 }
 
 func testStalled(t *testing.T, http2 bool) {
-	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = 100 * time.Millisecond })
+	t.Parallel()
+	const idle = 500 * time.Millisecond
+	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = idle })
 	if http2 {
 		f.server.Close()
 		f.server = httptest.NewUnstartedServer(f.handler)
@@ -259,14 +261,14 @@ func testStalled(t *testing.T, http2 bool) {
 	go func() {
 		for range 10 {
 			io.WriteString(w, "x")
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(idle / 5)
 		}
 		w.Close()
 	}()
 	if a := f.do("PATCH", loc, r); a.StatusCode != 202 || a.Header.Get("Range") != "0-9" {
 		t.Errorf("status %d, Range %q: %s", a.StatusCode, a.Header.Get("Range"), a.body)
 	}
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(idle + idle/2) // no deadline is left on the connection
 	f.run(step{do: "PUT " + loc + "&digest=" + sha(strings.Repeat("x", 10)), status: 201})
 }
 
