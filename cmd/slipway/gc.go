@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/slipway-oci/slipway/internal/datadir"
 	"github.com/slipway-oci/slipway/internal/server"
 )
 
@@ -25,8 +26,8 @@ func (c *gcCommand) Run(o output) error {
 	if !c.Once {
 		return errors.New("gc: say --once: a running registry collects by itself, every --sweep-interval")
 	}
-	data, err := server.OpenExistingData(c.Data)
-	if errors.Is(err, server.ErrInUse) {
+	data, err := datadir.OpenExisting(c.Data)
+	if errors.Is(err, datadir.ErrInUse) {
 		return fmt.Errorf("gc: %w: a running registry collects by itself; stop it first to collect by hand", err)
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/slipway-oci/slipway/internal/datadir"
 	"github.com/slipway-oci/slipway/internal/server"
 )
 
@@ -23,7 +24,7 @@ import (
 type demo struct {
 	out      io.Writer
 	registry string // host:port
-	data     *server.Data
+	data     *datadir.Dir
 	client   *http.Transport
 
 	index    v1.ImageIndex // as built
@@ -267,7 +268,7 @@ func (d *demo) collect(ctx context.Context) (string, error) {
 // stored is how many bytes of blobs are on disk.
 func (d *demo) stored() (int64, error) {
 	var total int64
-	err := filepath.WalkDir(filepath.Join(d.data.Dir, "blobs"), func(_ string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(d.data.Path, "blobs"), func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}

@@ -15,7 +15,7 @@ func (s *Server) Banner(w io.Writer) {
 	host := s.clientHost()
 	fmt.Fprintf(w, "Slipway %s\n\n", s.opts.Version)
 	fmt.Fprintf(w, "  listens on  %s://%s\n", scheme, s.Addr())
-	fmt.Fprintf(w, "  data in     %s\n", s.data.Dir)
+	fmt.Fprintf(w, "  data in     %s\n", s.data.Path)
 	if s.side != nil {
 		fmt.Fprintf(w, "  metrics on  http://%s%s\n", s.side.Addr(), pathMetrics)
 	}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/slipway-oci/slipway/internal/datadir"
 )
 
 // host is a running registry under test.
@@ -234,18 +236,18 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 
 func TestDataDirectory(t *testing.T) {
 	h := start(t, nil)
-	dir := h.data.Dir
+	dir := h.data.Path
 	manifest := h.pushImage("team/app", "v1", []byte("layer"))
-	key, err := os.ReadFile(filepath.Join(dir, keyFile))
+	key, err := os.ReadFile(filepath.Join(dir, "upload.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(filepath.Join(dir, keyFile)); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 2*keyBytes+1 {
+	if info, err := os.Stat(filepath.Join(dir, "upload.key")); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 2*32+1 {
 		t.Errorf("upload key: %v, %v", info, err)
 	}
 
 	_, err = New(Options{Listen: "127.0.0.1:0", Data: dir})
-	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "--data") {
+	if !errors.Is(err, datadir.ErrInUse) || !strings.Contains(err.Error(), "--data") {
 		t.Errorf("second registry on the same data: %v", err)
 	}
 	location := h.startUpload("team/app")
@@ -257,7 +259,7 @@ func TestDataDirectory(t *testing.T) {
 	if a := again.do(http.MethodGet, "/v2/team/app/manifests/v1", nil); a.StatusCode != 200 || digestOf(a.body) != manifest {
 		t.Errorf("after a restart: %d %s", a.StatusCode, a.body)
 	}
-	if k, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil || !bytes.Equal(k, key) {
+	if k, err := os.ReadFile(filepath.Join(dir, "upload.key")); err != nil || !bytes.Equal(k, key) {
 		t.Errorf("the upload key changed: %v", err)
 	}
 	// An upload goes on where it was.
@@ -269,7 +271,7 @@ func TestDataDirectory(t *testing.T) {
 
 func TestBrokenUploadKey(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, keyFile), []byte("abc"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "upload.key"), []byte("abc"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err := New(Options{Listen: "127.0.0.1:0", Data: dir})
@@ -277,7 +279,7 @@ func TestBrokenUploadKey(t *testing.T) {
 		t.Errorf("error %v, want one that says what to do", err)
 	}
 	// And nothing is held any more.
-	if err := os.Remove(filepath.Join(dir, keyFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, "upload.key")); err != nil {
 		t.Fatal(err)
 	}
 	s, err := New(Options{Listen: "127.0.0.1:0", Data: dir})
@@ -299,7 +301,7 @@ func TestBanner(t *testing.T) {
 	var b strings.Builder
 	s.Banner(&b)
 	port := s.Addr().String()[strings.LastIndex(s.Addr().String(), ":"):]
-	for _, want := range []string{"v9", s.data.Dir, "docker login localhost" + port, "docker tag alpine localhost" + port + "/alpine",
+	for _, want := range []string{"v9", s.data.Path, "docker login localhost" + port, "docker tag alpine localhost" + port + "/alpine",
 		"docker push localhost" + port + "/alpine", "docker pull localhost" + port + "/alpine"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &b)

@@ -48,7 +48,7 @@ func (h *host) slowPut(url string) (*io.PipeWriter, <-chan error) {
 
 func TestShutdownLetsAnUploadEnd(t *testing.T) {
 	h := start(t, func(o *Options) { o.MetricsListen = "127.0.0.1:0" })
-	dir, side := h.data.Dir, "http://"+h.side.Addr().String()
+	dir, side := h.data.Path, "http://"+h.side.Addr().String()
 	content := bytes.Repeat([]byte("slow "), 50_000)
 	digest := digestOf(content)
 	body, uploaded := h.slowPut(withDigest(h.startUpload("team/app"), digest))

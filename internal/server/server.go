@@ -15,10 +15,12 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/slipway-oci/slipway/internal/auth"
 	"github.com/slipway-oci/slipway/internal/control"
+	"github.com/slipway-oci/slipway/internal/datadir"
 	"github.com/slipway-oci/slipway/internal/meta"
 	"github.com/slipway-oci/slipway/internal/metrics"
 	"github.com/slipway-oci/slipway/internal/registry"
@@ -33,13 +35,16 @@ const (
 	// http2Window is how much of a body may be on its way before it is read.
 	// Go's default of 1 MiB holds an upload over a long line back.
 	http2Window = 8 << 20
+	// noticeTimeout is how long requests whose connection was cut may take to
+	// notice it.
+	noticeTimeout = 5 * time.Second
 )
 
 // Server is a registry on this machine. Make it with New.
 type Server struct {
 	opts    Options
 	log     *slog.Logger
-	data    *Data
+	data    *datadir.Dir
 	metrics *metrics.Metrics
 	health  *health
 	sweeper *sweeper
@@ -50,6 +55,8 @@ type Server struct {
 
 	side     net.Listener // of --metrics-listen; nil without
 	sideHTTP *http.Server
+
+	active atomic.Int64 // requests being answered
 }
 
 // New opens the data directory and the listeners. After it, either Serve or
@@ -82,8 +89,8 @@ func New(opts Options) (_ *Server, err error) {
 		}
 		authorizer = users
 	}
-	if s.data, err = OpenData(opts.Data); err != nil {
-		if errors.Is(err, ErrInUse) {
+	if s.data, err = datadir.Open(opts.Data); err != nil {
+		if errors.Is(err, datadir.ErrInUse) {
 			return nil, fmt.Errorf("%w: another registry runs on it; stop that one, or give this one its own with --data DIR", err)
 		}
 		return nil, err
@@ -142,7 +149,12 @@ func (s *Server) handler(authorizer registry.Authorizer) (http.Handler, error) {
 	if s.opts.Metrics {
 		m.metrics = guard(s.metrics.Handler(), authorizer)
 	}
-	return observe(m, routeName, s.log, s.metrics.Requests), nil
+	observed := observe(m, routeName, s.log, s.metrics.Requests)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.active.Add(1)
+		defer s.active.Add(-1)
+		observed.ServeHTTP(w, r)
+	}), nil
 }
 
 // sideHandler answers on the address for monitoring, without credentials: who
@@ -181,7 +193,7 @@ func listen(address, flag string) (net.Listener, error) {
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Data is the open data directory.
-func (s *Server) Data() *Data { return s.data }
+func (s *Server) Data() *datadir.Dir { return s.data }
 
 // Serve answers requests until ctx ends, and then lets those in flight end. It
 // closes the data directory before it returns. An error says what went wrong;
@@ -211,7 +223,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = s.drain()
 	case err = <-failed:
 		err = fmt.Errorf("serve: %w", err)
-		_ = s.http.Close()
+		s.cutOff()
 	}
 	stop()
 	running.Wait()
@@ -228,7 +240,7 @@ func (s *Server) drain() error {
 	defer cancel()
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		_ = s.http.Close()
+		s.cutOff()
 		return fmt.Errorf("requests were still in flight after --shutdown-timeout (%s) and were cut off; "+
 			"clients can resume or repeat them", s.opts.ShutdownTimeout)
 	}
@@ -238,20 +250,32 @@ func (s *Server) drain() error {
 	return nil
 }
 
+// cutOff closes all connections and waits a moment for the handlers to notice,
+// so that they do not find the table closed.
+func (s *Server) cutOff() {
+	_ = s.http.Close()
+	for deadline := time.Now().Add(noticeTimeout); s.active.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // Close lets go of everything without waiting for requests. Serve does it by
 // itself.
 func (s *Server) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.listener, s.side} {
-		if l == nil {
-			continue
-		}
-		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	closed := func(err error) {
+		// A listener is closed by whichever of its owners comes first.
+		if err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}
 	if s.sideHTTP != nil {
-		errs = append(errs, s.sideHTTP.Close())
+		closed(s.sideHTTP.Close())
+	}
+	for _, l := range []net.Listener{s.listener, s.side} {
+		if l != nil {
+			closed(l.Close())
+		}
 	}
 	if s.data != nil {
 		errs = append(errs, s.data.Close())

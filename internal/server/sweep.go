@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slipway-oci/slipway/internal/blob"
+	"github.com/slipway-oci/slipway/internal/datadir"
 	"github.com/slipway-oci/slipway/internal/meta"
 	"github.com/slipway-oci/slipway/internal/metrics"
 )
@@ -71,7 +72,7 @@ type CollectOptions struct {
 
 // Collect frees what nothing refers to and returns what it did: one sweep, or,
 // ignoring the grace period, as many as it takes until nothing is left.
-func Collect(ctx context.Context, data *Data, opts CollectOptions) (meta.SweepReport, error) {
+func Collect(ctx context.Context, data *datadir.Dir, opts CollectOptions) (meta.SweepReport, error) {
 	if !opts.IgnoreGrace {
 		return meta.New(data.Table, meta.Options{Grace: opts.Grace}).Sweep(ctx, data.Blobs)
 	}

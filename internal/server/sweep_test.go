@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-oci/slipway/internal/datadir"
 	"github.com/slipway-oci/slipway/internal/meta"
 )
 
 // stored is how many bytes of blobs are on disk.
 func stored(t *testing.T, dir string) (total int64) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(dir, blobsDir), func(_ string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(dir, "blobs"), func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -41,9 +42,9 @@ func TestSweeperRuns(t *testing.T) {
 	if a := h.do(http.MethodDelete, "/v2/team/app/manifests/"+digest, nil); a.StatusCode != http.StatusAccepted {
 		t.Fatalf("delete: %d %s", a.StatusCode, a.body)
 	}
-	for deadline := time.Now().Add(40 * time.Second); stored(t, h.data.Dir) != int64(len("stays")+len("{}")); {
+	for deadline := time.Now().Add(40 * time.Second); stored(t, h.data.Path) != int64(len("stays")+len("{}")); {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes are still on disk", stored(t, h.data.Dir))
+			t.Fatalf("%d bytes are still on disk", stored(t, h.data.Path))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -61,7 +62,7 @@ func TestSweeperRuns(t *testing.T) {
 
 func TestCollect(t *testing.T) {
 	h := start(t, nil)
-	dir := h.data.Dir
+	dir := h.data.Path
 	h.pushImage("team/app", "keep", []byte("stays"))
 	digest := h.pushImage("team/app", "v1", []byte(strings.Repeat("goes", 1000)))
 	h.do(http.MethodDelete, "/v2/team/app/manifests/"+digest, nil)
@@ -72,7 +73,7 @@ func TestCollect(t *testing.T) {
 
 	collect := func(opts CollectOptions) meta.SweepReport {
 		t.Helper()
-		data, err := OpenExistingData(dir)
+		data, err := datadir.OpenExisting(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +109,7 @@ func TestCollect(t *testing.T) {
 	if a := again.do(http.MethodPut, withDigest(location, digestOf([]byte("x"))), strings.NewReader("x")); a.StatusCode != http.StatusCreated {
 		t.Errorf("the open upload: %d %s", a.StatusCode, a.body)
 	}
-	if _, err := OpenExistingData(t.TempDir()); err == nil {
+	if _, err := datadir.OpenExisting(t.TempDir()); err == nil {
 		t.Error("an empty directory is taken for a registry")
 	}
 }

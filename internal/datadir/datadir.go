@@ -1,4 +1,10 @@
-package server
+// Package datadir opens the directory in which a registry on one machine keeps
+// everything:
+//
+//	DIR/meta.db      the metadata table; its lock makes sure that one process has DIR
+//	DIR/blobs/       the bytes
+//	DIR/upload.key   what signs the Locations of uploads, 32 bytes in hex
+package datadir
 
 import (
 	"crypto/rand"
@@ -17,11 +23,6 @@ import (
 	"github.com/slipway-oci/slipway/internal/meta/table/bolt"
 )
 
-// The data directory:
-//
-//	DIR/meta.db      the metadata table; its lock makes sure that one process has DIR
-//	DIR/blobs/       the bytes
-//	DIR/upload.key   what signs the Locations of uploads, 32 bytes in hex
 const (
 	tableFile = "meta.db"
 	blobsDir  = "blobs"
@@ -33,20 +34,20 @@ const (
 // ErrInUse says that another process has the data directory open.
 var ErrInUse = errors.New("the data directory is in use by another process")
 
-// ErrNoData says that there is no registry in the directory.
-var ErrNoData = errors.New("there is no registry in the directory")
+// ErrNone says that there is no registry in the directory.
+var ErrNone = errors.New("there is no registry in the directory")
 
-// Data is an open data directory.
-type Data struct {
-	Dir   string
+// Dir is an open data directory.
+type Dir struct {
+	Path  string // absolute
 	Table table.Table
 	Blobs blob.Store
 }
 
-// OpenData opens the data directory, and creates it where it is not there. The
+// Open opens the data directory, and creates it where it is not there. The
 // cost does not depend on what is in it. The error is ErrInUse if another
 // process has it.
-func OpenData(dir string) (*Data, error) {
+func Open(dir string) (*Dir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
@@ -65,31 +66,31 @@ func OpenData(dir string) (*Data, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory: %w", err), t.Close())
 	}
-	return &Data{Dir: dir, Table: t, Blobs: store}, nil
+	return &Dir{Path: dir, Table: t, Blobs: store}, nil
 }
 
-// OpenExistingData is OpenData for a directory that must hold a registry
+// OpenExisting is Open for a directory that must hold a registry
 // already: a mistyped path is to be told, not created.
-func OpenExistingData(dir string) (*Data, error) {
+func OpenExisting(dir string) (*Dir, error) {
 	if _, err := os.Stat(filepath.Join(dir, tableFile)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w %s (looked for %s)", ErrNoData, dir, tableFile)
+			return nil, fmt.Errorf("%w %s (looked for %s)", ErrNone, dir, tableFile)
 		}
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
-	return OpenData(dir)
+	return Open(dir)
 }
 
 // Close closes store and table.
-func (d *Data) Close() error {
+func (d *Dir) Close() error {
 	return errors.Join(d.Blobs.Close(), d.Table.Close())
 }
 
 // UploadKey returns the key that signs upload Locations, and makes it at the
 // first start. It stays the same afterwards, so that uploads go on across
 // restarts.
-func (d *Data) UploadKey() ([]byte, error) {
-	path := filepath.Join(d.Dir, keyFile)
+func (d *Dir) UploadKey() ([]byte, error) {
+	path := filepath.Join(d.Path, keyFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createKey(path)
