@@ -395,7 +395,9 @@ func TestCloseWaitsForTheQueue(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- tab.Close() }()
 	await(t, "Close to begin", func() bool {
-		return errors.Is(tab.Write(context.Background(), put("late")), ErrClosed)
+		tab.mu.Lock()
+		defer tab.mu.Unlock()
+		return tab.closed
 	})
 	release()
 	if err := <-closed; err != nil {
