@@ -135,7 +135,7 @@ func testQueryBounds(t *testing.T, s *subject) {
 // testQueryPages: reading to the end collects everything exactly once,
 // whatever the page size and the bounds, by Last as by the last item's key.
 func testQueryPages(t *testing.T, s *subject) {
-	sks := trickySortKeys[12:31] // from Z to U+00E9: few enough for every limit
+	sks := trickySortKeys[12:31] // from "Z" to "b": few enough for every limit
 	s.fill(t, "p", sks)
 	for _, r := range []table.Range{
 		{},
