@@ -25,8 +25,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// slowPut sends a PUT whose body comes as it is written to the pipe.
+// slowPut sends a PUT whose body comes as it is written to the pipe. It returns
+// when the handler has the request.
 func (h *host) slowPut(url string) (*io.PipeWriter, <-chan error) {
+	h.t.Helper()
+	eventually(h.t, "the end of earlier requests", func() bool { return h.active.Load() == 0 })
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	req, err := http.NewRequest(http.MethodPut, url, r)
@@ -43,6 +46,7 @@ func (h *host) slowPut(url string) (*io.PipeWriter, <-chan error) {
 		}
 		done <- err
 	}()
+	eventually(h.t, "the request", func() bool { return h.active.Load() > 0 })
 	return w, done
 }
 

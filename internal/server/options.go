@@ -23,7 +23,7 @@ type Options struct {
 
 	Meta         meta.Options
 	Limits       registry.Limits
-	AllowMissing bool // accept sparse indexes
+	AllowMissing bool // accept sparse indexes and images
 
 	SweepInterval   time.Duration // 0: never sweep
 	ShutdownTimeout time.Duration // how long requests in flight may take to end
