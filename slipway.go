@@ -23,8 +23,8 @@ type Options struct {
 	// ImmutableTags gives new repositories immutable tags: a tag, once pushed,
 	// cannot be moved to another manifest.
 	ImmutableTags bool
-	// AllowMissing accepts sparse indexes: the manifests that an index lists
-	// need not be there.
+	// AllowMissing accepts sparse indexes and images: what a manifest lists need
+	// not be there.
 	AllowMissing bool
 	// MaxBlobBytes is the size of the largest blob. Default 50 GiB.
 	MaxBlobBytes int64

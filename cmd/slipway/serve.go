@@ -32,7 +32,7 @@ type serveCommand struct {
 	UploadAge         time.Duration `help:"How long an upload may take from start to end." default:"24h" placeholder:"TIME"`
 	UploadIdleTimeout time.Duration `help:"How long a body may stand still before the request ends; the upload can be resumed." default:"1m" placeholder:"TIME"`
 	ImmutableTags     bool          `help:"New repositories get immutable tags: a tag, once pushed, cannot be moved."`
-	AllowMissing      bool          `help:"Accept sparse indexes: platforms that an index lists need not be there."`
+	AllowMissing      bool          `help:"Accept sparse indexes and images: what a manifest lists need not be there."`
 
 	Grace         time.Duration `help:"How long content that nothing refers to is kept before it is marked, and again before its bytes are deleted." default:"6h" placeholder:"TIME"`
 	SweepInterval time.Duration `help:"How often to look for content whose time is up; 0 for never." default:"1m" placeholder:"TIME"`

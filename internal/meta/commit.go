@@ -45,8 +45,12 @@ func (m *Model) commit(ctx context.Context, p Push) error {
 	if !s.exists {
 		for _, d := range p.Blobs {
 			k := linkKey(p.Repository, d)
-			link := s.links[d]
-			actions = append(actions, m.keep(k, link.row, link.is), m.put(refKey(p.Repository, d, p.Digest), edge))
+			if link, ok := s.links[d]; ok {
+				actions = append(actions, m.keep(k, link.row, link.is))
+			} else { // allowed to be missing; the edge protects it if it comes
+				actions = append(actions, table.Check(k, table.IfAbsent()))
+			}
+			actions = append(actions, m.put(refKey(p.Repository, d, p.Digest), edge))
 		}
 		for _, d := range p.Manifests {
 			if !p.AllowMissing {
@@ -142,7 +146,9 @@ func (s *pushState) readChildren(rows found, p Push) error {
 			return err
 		}
 		if row == nil {
-			missing.Blobs = append(missing.Blobs, d)
+			if !p.AllowMissing || p.isItsOwn(d) {
+				missing.Blobs = append(missing.Blobs, d)
+			}
 			continue
 		}
 		s.links[d] = linkState{*row, is}

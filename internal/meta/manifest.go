@@ -83,7 +83,8 @@ type Push struct {
 	// Manifests the children of an index that must be there.
 	Blobs     []digest.Digest
 	Manifests []digest.Digest
-	// AllowMissing lets Manifests be absent (a sparse index).
+	// AllowMissing lets Blobs and Manifests be absent (a sparse image or index).
+	// What comes later is protected from then on.
 	AllowMissing bool
 	// Referrer is set if the manifest has a subject, present or not.
 	Referrer *Referrer
@@ -98,7 +99,7 @@ type Push struct {
 // commit.go.
 func (m *Model) PushManifest(ctx context.Context, p Push) error {
 	p.Blobs, p.Manifests, p.Tags = distinct(p.Blobs), distinct(p.Manifests), distinct(p.Tags)
-	if p.Body == nil {
+	if p.isItsOwn(p.Digest) {
 		// The manifest needs its own bytes as it needs its layers.
 		p.Blobs = distinct(append(p.Blobs, p.Digest))
 	}
@@ -109,6 +110,9 @@ func (m *Model) PushManifest(ctx context.Context, p Push) error {
 		return m.commit(ctx, p)
 	})
 }
+
+// isItsOwn tells whether the blob holds the bytes of the manifest itself.
+func (p Push) isItsOwn(d digest.Digest) bool { return p.Body == nil && d == p.Digest }
 
 // distinct returns the values in order, each once, leaving its argument alone.
 func distinct[S ~string](values []S) []S {

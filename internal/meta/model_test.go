@@ -208,6 +208,31 @@ func TestIndex(t *testing.T) {
 	r.must(r.DeleteManifest(ctx, "a", d))
 }
 
+func TestSparseImageProtectsWhatComesLater(t *testing.T) {
+	r := newRegistry(t, Options{Grace: time.Hour})
+	d, b := body("sparse")
+	p := Push{Repository: "a", Digest: d, Body: b, Blobs: []digest.Digest{layer}}
+	var missing *MissingError
+	if err := r.PushManifest(ctx, p); !errors.As(err, &missing) {
+		t.Errorf("pushed without its layer: %v", err)
+	}
+	p.AllowMissing = true
+	r.must(r.PushManifest(ctx, p))
+	r.upload("a", layer)
+	for range 4 {
+		r.clock = r.clock.Add(2 * time.Hour)
+		_, err := r.Sweep(ctx, &recorder{})
+		r.must(err)
+	}
+	if _, err := r.Blob(ctx, "a", layer); err != nil {
+		t.Errorf("the layer that came later: %v", err)
+	}
+	p.Digest, p.Body = digest.FromString("without its own bytes"), nil
+	if err := r.PushManifest(ctx, p); !errors.As(err, &missing) {
+		t.Errorf("pushed without its own bytes: %v", err)
+	}
+}
+
 func TestReferrers(t *testing.T) {
 	r := newRegistry(t, Options{})
 	subject := digest.FromString("not there yet")

@@ -142,14 +142,14 @@ func TestManifestMissingContent(t *testing.T) {
 		body: index("", image("", "{}")), status: 404, code: CodeManifestBlobUnknown})
 }
 
-func TestManifestSparseIndex(t *testing.T) {
+func TestManifestSparse(t *testing.T) {
 	f := newFixture(t, func(c *Config, _ *meta.Options) { c.AllowMissing = true })
 	m := index("", "not there")
 	f.run(
 		step{do: "PUT /v2/a/manifests/v1", header: []string{"Content-Type: " + typeIndex}, body: m, status: 201},
 		step{do: "GET /v2/a/manifests/v1", status: 200, text: m},
-		// An image is complete, always.
-		step{do: "PUT /v2/a/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: image("", "{}"), status: 404, code: CodeManifestBlobUnknown},
+		step{do: "PUT /v2/a/manifests/v2", header: []string{"Content-Type: " + typeImage}, body: image("", "{}"), status: 201},
+		step{do: "GET /v2/a/blobs/" + sha("{}"), status: 404, code: CodeBlobUnknown},
 	)
 }
 

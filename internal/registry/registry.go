@@ -46,8 +46,8 @@ type Config struct {
 	Authorizer Authorizer
 	// Limits bound what one request may ask for. Zero fields mean defaults.
 	Limits Limits
-	// AllowMissing accepts sparse indexes: the manifests that an index lists
-	// need not exist in the repository.
+	// AllowMissing accepts sparse indexes and images: what a manifest lists need
+	// not exist in the repository.
 	AllowMissing bool
 	// Log receives failures of the stores. Nil: nothing is logged.
 	Log *slog.Logger
