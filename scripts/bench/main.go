@@ -87,7 +87,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of every workload")
 	f.DurationVar(&o.duration, "duration", 4*time.Second, "time of one measure in one round (W1 and W2 twice, W6 half)")
 	f.IntVar(&o.tags, "tags", 100_000, "tags of the long list of W6")
-	f.DurationVar(&o.tagsBound, "tags-bound", 150*time.Second, "time a peer gets to take the tags; as many as it took then count")
+	f.DurationVar(&o.tagsBound, "tags-bound", 90*time.Second, "time a peer gets to take the tags; as many as it took then count")
 	f.Int64Var(&maxLayer, "max-layer", 64, "largest layer of W1 and W2, MiB; less if the disk is small")
 	f.BoolVar(&o.patch, "patch", false, "upload by PATCH and PUT, as docker and crane do, instead of one PUT, as containerd does")
 	f.BoolVar(&o.quick, "quick", false, "a run of about a minute: one short round, few tags, small layers; no figures to quote")

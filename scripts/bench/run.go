@@ -88,7 +88,13 @@ func (r *runner) run(ctx context.Context, w *workload) error {
 		peers = append(append([]*peer(nil), peers...), r.bare)
 	}
 	root := filepath.Join(r.opts.dir, w.name)
-	defer os.RemoveAll(root)
+	defer func() { // a peer that keeps a directory per tag makes this take a while
+		start := time.Now()
+		if err := os.RemoveAll(root); err != nil {
+			r.progress("%s: %v", w.name, err)
+		}
+		r.progress("%s: removed its data in %.1fs", w.name, time.Since(start).Seconds())
+	}()
 	for _, p := range peers {
 		b := &bed{peer: p, opts: r.opts, dir: filepath.Join(root, strings.ReplaceAll(strings.ReplaceAll(p.name, "/", "-"), " ", "-"))}
 		beds = append(beds, b)
