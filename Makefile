@@ -33,7 +33,7 @@ test: ## Vet and test everything, the OCI conformance suite included.
 
 .PHONY: check
 check: ## What a change has to pass: formatting, vet, staticcheck, tests with the race detector.
-	@unformatted=$$(gofmt -l cmd internal scripts); \
+	@unformatted=$$(gofmt -l *.go cmd internal scripts); \
 	if [[ -n $$unformatted ]]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...

@@ -3,7 +3,6 @@ package meta
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -17,8 +16,6 @@ type memory struct {
 }
 
 func newMemory() *memory { return &memory{items: map[table.Key]table.Item{}} }
-
-func (m *memory) clone() *memory { return &memory{items: maps.Clone(m.items)} }
 
 func (m *memory) Get(_ context.Context, k table.Key) (table.Item, error) {
 	it, ok := m.items[k]
