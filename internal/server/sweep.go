@@ -21,16 +21,18 @@ type sweeper struct {
 	metrics  *metrics.Sweeps
 }
 
-// run sweeps until ctx ends. What one run leaves undone the next one finds.
+// run sweeps until ctx ends, the first time at once: a crash may have left a
+// deletion half done, with a tag whose manifest is gone already. What one run
+// leaves undone the next one finds.
 func (s *sweeper) run(ctx context.Context) {
 	ticker := time.NewTicker(s.interval)
 	defer ticker.Stop()
 	for {
+		s.once(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			s.once(ctx)
 		}
 	}
 }
