@@ -67,14 +67,8 @@ func (m *Model) referenced(ctx context.Context, repo string, d digest.Digest) (b
 			if err != nil {
 				return false, err
 			}
-			for k := range rows {
-				row, _, err := lookup[manifestRow](rows, k)
-				if err != nil {
-					return false, err
-				}
-				if row.State == live {
-					return true, nil
-				}
+			if len(rows) > 0 {
+				return true, nil
 			}
 		}
 		if !page.More {

@@ -106,7 +106,7 @@ func (m *Model) readPush(ctx context.Context, p Push) (pushState, error) {
 	if err != nil {
 		return s, err
 	}
-	s.exists = before != nil && before.State == live
+	s.exists = before != nil
 	if err := s.readChildren(rows, p); err != nil {
 		return s, err
 	}
@@ -114,16 +114,16 @@ func (m *Model) readPush(ctx context.Context, p Push) (pushState, error) {
 	row := p.row(m.now(), s.object(p))
 	if s.exists {
 		row = *before
-		s.actions = append(s.actions, table.Check(manifestKey(p.Repository, p.Digest), beforeIs))
-	} else {
-		s.actions = append(s.actions, table.Put(m.item(manifestKey(p.Repository, p.Digest), row, p.Body), beforeIs))
-		if p.Referrer != nil {
-			a, err := m.referrerAction(p)
-			if err != nil {
-				return s, err
-			}
-			s.actions = append(s.actions, a)
+	}
+	// One that exists is written again with the tags that are set to it: its
+	// deletion must notice them.
+	s.actions = append(s.actions, table.Put(m.item(manifestKey(p.Repository, p.Digest), row, p.Body), beforeIs))
+	if p.Referrer != nil && !s.exists {
+		a, err := m.referrerAction(p)
+		if err != nil {
+			return s, err
 		}
+		s.actions = append(s.actions, a)
 	}
 	moved, err := m.moveTags(&s, rows, p, row)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *pushState) readChildren(rows found, p Push) error {
 			if err != nil {
 				return err
 			}
-			if row == nil || row.State != live {
+			if row == nil {
 				missing.Manifests = append(missing.Manifests, d)
 				continue
 			}

@@ -25,7 +25,6 @@ const (
 	taskUpload  taskKind = "upload"  // end a session whose time is up
 	taskDiscard taskKind = "discard" // delete an object that no row names
 	taskIntent  taskKind = "intent"  // take back the edges of an abandoned push
-	taskDelete  taskKind = "delete"  // go on with the deletion of a manifest
 	taskRelease taskKind = "release" // remove the edges of a deleted manifest
 	taskLink    taskKind = "link"    // is a repository's blob still needed?
 	taskBlob    taskKind = "blob"    // is a stored blob still shown anywhere?
@@ -187,8 +186,6 @@ func (s *sweep) run(ctx context.Context, t task) error {
 		return s.runDiscard(ctx, t)
 	case taskIntent:
 		return s.runIntent(ctx, t)
-	case taskDelete:
-		return s.finishDelete(ctx, t)
 	case taskRelease:
 		return s.runRelease(ctx, t)
 	case taskLink:

@@ -114,7 +114,6 @@ type (
 		Pushed    time.Time     `json:"pushed"`
 		// Only in manifest rows: what the manifest holds on to, for its deletion.
 		Children children `json:"children,omitzero"`
-		State    state    `json:"state,omitempty"`
 	}
 	// children are the edges that a manifest has in its repository.
 	children struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -49,9 +50,6 @@ func (r manifestRow) manifest(it table.Item) Manifest {
 // Manifest returns a manifest by its digest, or ErrManifestUnknown. One read.
 func (m *Model) Manifest(ctx context.Context, repo string, d digest.Digest) (Manifest, error) {
 	row, it, err := get[manifestRow](ctx, m, manifestKey(repo, d), ErrManifestUnknown)
-	if err == nil && row.State != live {
-		err = ErrManifestUnknown
-	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("manifest %s in %s: %w", d, repo, err)
 	}
@@ -146,103 +144,74 @@ func (m *Model) referrerAction(p Push) (table.Action, error) {
 // DeleteManifest removes the manifest and every tag that points to it, or
 // returns ErrManifestUnknown. What it held on to becomes due for collection.
 //
-// It first marks the manifest, so that no tag can be set to it any more and a
-// crash leaves a task behind that goes on; then come the tags, and the manifest
-// last. Pushing it again in between wins.
+// Manifest and tags go in one write. It demands that the manifest's row is the
+// one that was there before the tags were looked for, and setting a tag to a
+// manifest changes that row: no tag can be overlooked. Of more tags than fit
+// into a write some go ahead.
 func (m *Model) DeleteManifest(ctx context.Context, repo string, d digest.Digest) error {
+	var release task
 	op := fmt.Sprintf("delete manifest %s in %s", d, repo)
-	var rest task
 	err := attempt(op, func() error {
 		row, it, err := get[manifestRow](ctx, m, manifestKey(repo, d), ErrManifestUnknown)
 		if err != nil {
 			return err
 		}
-		if row.State != live {
-			return ErrManifestUnknown
+		is := table.IfVersion(it.Version)
+		untags, err := m.untagMost(ctx, repo, d, is)
+		if err != nil {
+			return err
 		}
-		row.State = deleting
-		now := m.now()
-		rest = task{Kind: taskDelete, Repository: repo, Digest: d}
-		end := m.schedule(rest, now)
-		rest.key = end.Item.Key
-		return m.table.Write(ctx, []table.Action{
-			table.Put(m.item(it.Key, row, it.Body), table.IfVersion(it.Version)),
-			end,
-		})
+		release = task{Kind: taskRelease, Repository: repo, Digest: d, Children: row.Children}
+		next := m.schedule(release, m.now())
+		release.key = next.Item.Key
+		actions := append(untags, table.Delete(it.Key, is), next)
+		if row.Subject != "" {
+			actions = append(actions, table.Delete(referrerKey(repo, row.Subject, d), table.Always()))
+		}
+		return m.table.Write(ctx, actions)
 	})
 	if err != nil {
 		return err
 	}
-	if err := attempt(op, func() error { return m.finishDelete(ctx, rest) }); err != nil {
-		return err
-	}
-	return nil
+	// The task would do it, too, a little later. Doing it now lets a client
+	// delete the blobs right after the manifest.
+	return attempt(op, func() error { return m.runRelease(ctx, release) })
 }
 
-// finishDelete removes the tags of a marked manifest and then the manifest, and
-// lets go of its children.
-func (m *Model) finishDelete(ctx context.Context, t task) error {
-	row, it, err := get[manifestRow](ctx, m, manifestKey(t.Repository, t.Digest), ErrManifestUnknown)
-	if errors.Is(err, ErrManifestUnknown) || (err == nil && row.State != deleting) {
-		return m.done(ctx, t) // finished by somebody else, or pushed again
-	}
-	if err != nil {
-		return err
-	}
-	if err := m.untagAll(ctx, t.Repository, t.Digest, table.IfVersion(it.Version)); err != nil {
-		return err
-	}
-	release := task{Kind: taskRelease, Repository: t.Repository, Digest: t.Digest, Children: row.Children}
-	next := m.schedule(release, m.now())
-	release.key = next.Item.Key
-	actions := []table.Action{
-		table.Delete(it.Key, table.IfVersion(it.Version)),
-		table.Delete(t.key, table.Always()),
-		next,
-	}
-	if row.Subject != "" {
-		actions = append(actions, table.Delete(referrerKey(t.Repository, row.Subject, t.Digest), table.Always()))
-	}
-	if err := m.table.Write(ctx, actions); err != nil {
-		return err
-	}
-	// The task would do it too, later; doing it now frees a blob for deletion
-	// by the client that just deleted the manifest.
-	return m.runRelease(ctx, release)
-}
-
-// untagAll removes the tags that point at the manifest for as long as it is
-// marked: a push that revives it may have set a tag again, which must stay.
-func (m *Model) untagAll(ctx context.Context, repo string, d digest.Digest, marked table.Condition) error {
-	const perWrite = 25 // three actions each
+// untagMost returns the actions that remove the tags of the manifest, having
+// removed those that are too many for one write.
+func (m *Model) untagMost(ctx context.Context, repo string, d digest.Digest, unchanged table.Condition) ([]table.Action, error) {
+	const perWrite = 30 // three actions each
 	for {
 		page, err := m.table.Query(ctx, table.Range{PK: repoPartition(repo), Prefix: tagsOf(d), Limit: perWrite})
 		if err != nil || len(page.Items) == 0 {
-			return err
+			return nil, err
 		}
-		tags := make([]string, len(page.Items))
 		keys := make([]table.Key, len(page.Items))
 		for i, it := range page.Items {
-			tags[i] = it.SK[len(tagsOf(d)):]
-			keys[i] = tagKey(repo, tags[i])
+			keys[i] = tagKey(repo, strings.TrimPrefix(it.SK, tagsOf(d)))
 		}
 		rows, err := m.read(ctx, keys)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		actions := []table.Action{table.Check(manifestKey(repo, d), marked)}
-		for i, tag := range tags {
+		var actions []table.Action
+		for i, it := range page.Items {
 			row, is, err := lookup[manifestRow](rows, keys[i])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if row == nil || row.Digest != d {
-				return errAgain // the tag moved since the query
+				return nil, errAgain // the tag moved since the query
 			}
-			actions = append(actions, untag(repo, tag, *row, is)...)
+			actions = append(actions, untag(repo, strings.TrimPrefix(it.SK, tagsOf(d)), *row, is)...)
 		}
+		if !page.More {
+			return actions, nil
+		}
+		actions = append(actions, table.Check(manifestKey(repo, d), unchanged))
 		if err := m.table.Write(ctx, actions); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
