@@ -34,7 +34,7 @@ import (
 
 // commit is one attempt of PushManifest.
 func (m *Model) commit(ctx context.Context, p Push) error {
-	if 2*(len(p.Blobs)+len(p.Manifests))+m.fixedActions(p) > m.maxActions {
+	if 2*len(p.children.all())+m.fixedActions(p) > m.maxActions {
 		return m.commitLarge(ctx, p)
 	}
 	s, err := m.readPush(ctx, p)
@@ -43,23 +43,32 @@ func (m *Model) commit(ctx context.Context, p Push) error {
 	}
 	actions := s.actions
 	if !s.exists {
-		for _, d := range p.Blobs {
-			k := linkKey(p.Repository, d)
-			if link, ok := s.links[d]; ok {
-				actions = append(actions, m.keep(k, link.row, link.is))
-			} else { // allowed to be missing; the edge protects it if it comes
-				actions = append(actions, table.Check(k, table.IfAbsent()))
-			}
-			actions = append(actions, m.put(refKey(p.Repository, d, p.Digest), edge))
+		for _, d := range p.children.Blobs {
+			actions = append(actions, s.needBlob(m, p, d), m.put(refKey(p.Repository, d, p.Digest), edge))
 		}
-		for _, d := range p.Manifests {
+		for _, d := range p.children.Manifests {
 			if !p.AllowMissing {
-				actions = append(actions, table.Check(manifestKey(p.Repository, d), s.children[d]))
+				actions = append(actions, table.Check(manifestKey(p.Repository, d), s.manifests[d]))
 			}
-			actions = append(actions, m.put(refKey(p.Repository, d, p.Digest), edge))
+			if !p.children.hasBlob(d) { // an index can list one digest as both
+				actions = append(actions, m.put(refKey(p.Repository, d, p.Digest), edge))
+			}
 		}
 	}
 	return m.table.Write(ctx, actions)
+}
+
+// needBlob demands that the blob, or the manifest in its place, is as it was
+// read: there, or rightly absent. Where it is absent the edge is what protects
+// it if it comes.
+func (s *pushState) needBlob(m *Model, p Push, d digest.Digest) table.Action {
+	if link, ok := s.links[d]; ok {
+		return m.keep(linkKey(p.Repository, d), link.row, link.is)
+	}
+	if is, ok := s.manifests[d]; ok {
+		return table.Check(manifestKey(p.Repository, d), is)
+	}
+	return table.Check(linkKey(p.Repository, d), table.IfAbsent())
 }
 
 // fixedActions is the most actions that a commit needs beside its edges.
@@ -71,11 +80,12 @@ func (m *Model) fixedActions(p Push) int {
 // pushState is what a push found, and the part of its write that does not
 // depend on the number of blobs.
 type pushState struct {
-	done     bool // everything is as the push wants it
-	exists   bool // the manifest is there, its edges with it
-	actions  []table.Action
-	links    map[digest.Digest]linkState
-	children map[digest.Digest]table.Condition
+	done    bool // everything is as the push wants it
+	exists  bool // the manifest is there, its edges with it
+	actions []table.Action
+	// What the manifest needs and was found.
+	links     map[digest.Digest]linkState
+	manifests map[digest.Digest]table.Condition
 }
 
 type linkState struct {
@@ -89,11 +99,11 @@ func (m *Model) readPush(ctx context.Context, p Push) (pushState, error) {
 	for _, tag := range p.Tags {
 		keys = append(keys, tagKey(p.Repository, tag))
 	}
-	for _, d := range p.Blobs {
+	for _, d := range p.children.Blobs {
 		keys = append(keys, linkKey(p.Repository, d))
 	}
 	if !p.AllowMissing {
-		for _, d := range p.Manifests {
+		for _, d := range distinct(slices.Concat(p.children.Manifests, p.Either)) {
 			keys = append(keys, manifestKey(p.Repository, d))
 		}
 	}
@@ -101,7 +111,7 @@ func (m *Model) readPush(ctx context.Context, p Push) (pushState, error) {
 	if err != nil {
 		return pushState{}, err
 	}
-	s := pushState{links: map[digest.Digest]linkState{}, children: map[digest.Digest]table.Condition{}}
+	s := pushState{links: map[digest.Digest]linkState{}, manifests: map[digest.Digest]table.Condition{}}
 	before, beforeIs, err := lookup[manifestRow](rows, manifestKey(p.Repository, p.Digest))
 	if err != nil {
 		return s, err
@@ -140,30 +150,28 @@ func (s *pushState) readChildren(rows found, p Push) error {
 		return nil
 	}
 	var missing MissingError
-	for _, d := range p.Blobs {
+	for _, d := range p.children.Blobs {
 		row, is, err := lookup[contentRow](rows, linkKey(p.Repository, d))
 		if err != nil {
 			return err
 		}
-		if row == nil {
-			if !p.AllowMissing || p.isItsOwn(d) {
-				missing.Blobs = append(missing.Blobs, d)
-			}
+		if row != nil {
+			s.links[d] = linkState{*row, is}
 			continue
 		}
-		s.links[d] = linkState{*row, is}
+		if it, ok := rows[manifestKey(p.Repository, d)]; ok && slices.Contains(p.Either, d) {
+			s.manifests[d] = table.IfVersion(it.Version)
+		} else if !p.mayLack(d) {
+			missing.Blobs = append(missing.Blobs, d)
+		}
 	}
 	if !p.AllowMissing {
-		for _, d := range p.Manifests {
-			row, is, err := lookup[manifestRow](rows, manifestKey(p.Repository, d))
-			if err != nil {
-				return err
-			}
-			if row == nil {
+		for _, d := range p.children.Manifests {
+			if it, ok := rows[manifestKey(p.Repository, d)]; ok {
+				s.manifests[d] = table.IfVersion(it.Version)
+			} else {
 				missing.Manifests = append(missing.Manifests, d)
-				continue
 			}
-			s.children[d] = is
 		}
 	}
 	if len(missing.Blobs)+len(missing.Manifests) > 0 {
@@ -225,7 +233,7 @@ func (m *Model) commitLarge(ctx context.Context, p Push) error {
 		return err // the intent's task takes the edges back where they are not wanted
 	}
 	var revive []table.Action
-	for _, d := range p.Blobs {
+	for _, d := range p.children.Blobs {
 		if link, ok := s.links[d]; ok && link.row.State != live {
 			revive = append(revive, m.keep(linkKey(p.Repository, d), link.row, link.is))
 		}
@@ -255,10 +263,9 @@ type intentRow struct {
 // intent: the edges are the same, and the first to commit commits for both.
 func (m *Model) intend(ctx context.Context, p Push) (intent, error) {
 	k := intentKey(p.Repository, p.Digest)
-	t := task{Kind: taskIntent, Repository: p.Repository, Digest: p.Digest,
-		Children: children{Blobs: p.Blobs, Manifests: p.Manifests}}
-	edges := make([]table.Action, 0, len(p.Blobs)+len(p.Manifests))
-	for _, d := range t.Children.all() {
+	t := task{Kind: taskIntent, Repository: p.Repository, Digest: p.Digest, Children: p.children}
+	var edges []table.Action
+	for _, d := range p.children.all() {
 		edges = append(edges, m.put(refKey(p.Repository, d, p.Digest), edge))
 	}
 	end := m.schedule(t, m.now().Add(m.opts.Grace))

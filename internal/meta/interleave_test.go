@@ -15,6 +15,7 @@ var (
 	config   = digest.FromString("config")
 	image    = digest.FromString("image")
 	other    = digest.FromString("another image with the same layer")
+	foreign  = digest.FromString("a layer that clients fetch from elsewhere")
 	bigImage = digest.FromString("an image whose bytes are a blob")
 )
 
@@ -277,6 +278,16 @@ func TestInterleavings(t *testing.T) {
 			processes: map[string]func(*process) error{
 				"client":  sequence(func(p *process) error { return p.upload("a", bigImage) }, func(p *process) error { return ignoreMissing(p.push("a", bigImage, "v1", layer)) }),
 				"sweeper": sequence(sweeper(2), deleter("a", bigImage), sweeper(2)),
+			},
+		},
+		{
+			name: "an optional layer comes beside its image and the sweep", crashes: 1,
+			processes: map[string]func(*process) error{
+				"image": func(p *process) error {
+					return p.model.PushManifest(ctx, Push{Repository: "a", Digest: image, Body: []byte("{}"), Optional: []digest.Digest{foreign}})
+				},
+				"layer": func(p *process) error { return p.upload("a", foreign) },
+				"sweep": sweeper(2),
 			},
 		},
 		{

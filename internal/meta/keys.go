@@ -146,8 +146,20 @@ type (
 
 var edge = edgeRow{current}
 
-// all returns the children of both kinds.
-func (c children) all() []digest.Digest { return slices.Concat(c.Blobs, c.Manifests) }
+// all returns the children of both kinds, each once.
+func (c children) all() []digest.Digest { return distinct(slices.Concat(c.Blobs, c.Manifests)) }
+
+// hasManifest tells whether the digest is among the manifests, which are sorted.
+func (c children) hasManifest(d digest.Digest) bool {
+	_, has := slices.BinarySearch(c.Manifests, d)
+	return has
+}
+
+// hasBlob tells whether the digest is among the blobs, which are sorted.
+func (c children) hasBlob(d digest.Digest) bool {
+	_, has := slices.BinarySearch(c.Blobs, d)
+	return has
+}
 
 // item makes a row with a version of its own.
 func (m *Model) item(k table.Key, row any, body []byte) table.Item {

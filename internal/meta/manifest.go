@@ -78,14 +78,24 @@ type Push struct {
 	// Tags are created or moved with it.
 	Tags []string
 	// Blobs are the configs and layers that must be visible in the repository,
-	// Manifests the children of an index that must be there.
+	// Manifests the children of an index that must be there, Either the children
+	// whose media type does not tell which of the two they are.
 	Blobs     []digest.Digest
 	Manifests []digest.Digest
-	// AllowMissing lets Blobs and Manifests be absent (a sparse image or index).
-	// What comes later is protected from then on.
+	Either    []digest.Digest
+	// Optional are blobs that may be absent (layers that clients fetch from
+	// elsewhere). Those that are there, or come later, are held all the same.
+	Optional []digest.Digest
+	// AllowMissing lets everything be absent (a sparse image or index), with
+	// the same protection.
 	AllowMissing bool
 	// Referrer is set if the manifest has a subject, present or not.
 	Referrer *Referrer
+
+	// children are all of the above, each once: the edges. Content that may be
+	// either is among the blobs, for which the collector looks when they are
+	// let go.
+	children children
 }
 
 // PushManifest makes the manifest visible, moves its tags and adds it to its
@@ -96,13 +106,16 @@ type Push struct {
 // one write up to about 45 blobs, then 1 + n/100 of each more or less; see
 // commit.go.
 func (m *Model) PushManifest(ctx context.Context, p Push) error {
-	p.Blobs, p.Manifests, p.Tags = distinct(p.Blobs), distinct(p.Manifests), distinct(p.Tags)
+	p.Tags = distinct(p.Tags)
+	p.children.Manifests = distinct(p.Manifests)
+	p.Either = slices.DeleteFunc(slices.Clone(p.Either), p.children.hasManifest)
+	p.children.Blobs = distinct(slices.Concat(p.Blobs, p.Either, p.Optional))
+	if len(p.children.Blobs)+len(p.children.Manifests) > MaxReferences || len(p.Tags) > MaxTags {
+		return fmt.Errorf("push manifest %s to %s: %w", p.Digest, p.Repository, ErrTooManyReferences)
+	}
 	if p.isItsOwn(p.Digest) {
 		// The manifest needs its own bytes as it needs its layers.
-		p.Blobs = distinct(append(p.Blobs, p.Digest))
-	}
-	if len(p.Blobs)+len(p.Manifests) > MaxReferences || len(p.Tags) > MaxTags {
-		return fmt.Errorf("push manifest %s to %s: %w", p.Digest, p.Repository, ErrTooManyReferences)
+		p.children.Blobs = distinct(append(p.children.Blobs, p.Digest))
 	}
 	return attempt(fmt.Sprintf("push manifest %s to %s", p.Digest, p.Repository), func() error {
 		return m.commit(ctx, p)
@@ -111,6 +124,14 @@ func (m *Model) PushManifest(ctx context.Context, p Push) error {
 
 // isItsOwn tells whether the blob holds the bytes of the manifest itself.
 func (p Push) isItsOwn(d digest.Digest) bool { return p.Body == nil && d == p.Digest }
+
+// mayLack tells whether the push is fine without this blob.
+func (p Push) mayLack(d digest.Digest) bool {
+	if p.isItsOwn(d) || slices.Contains(p.Blobs, d) && !p.AllowMissing {
+		return false
+	}
+	return p.AllowMissing || slices.Contains(p.Optional, d)
+}
 
 // distinct returns the values in order, each once, leaving its argument alone.
 func distinct[S ~string](values []S) []S {
@@ -123,7 +144,7 @@ func distinct[S ~string](values []S) []S {
 func (p Push) row(now time.Time, object string) manifestRow {
 	row := manifestRow{
 		header: current, Digest: p.Digest, MediaType: p.MediaType, Size: p.Size, Object: object, Pushed: now,
-		Children: children{Blobs: p.Blobs, Manifests: p.Manifests},
+		Children: p.children,
 	}
 	if p.Referrer != nil {
 		row.Subject = p.Referrer.Subject

@@ -233,6 +233,39 @@ func TestSparseImageProtectsWhatComesLater(t *testing.T) {
 	}
 }
 
+func TestContentThatMayBeAbsentOrEither(t *testing.T) {
+	r := newRegistry(t, Options{Grace: time.Hour})
+	child := r.push("a", "child", "child")
+	r.upload("a", layer)
+	later := digest.FromString("fetched from elsewhere")
+	d, b := body("parent")
+	p := Push{Repository: "a", Digest: d, Body: b,
+		Either: []digest.Digest{child, layer}, Optional: []digest.Digest{later, layer}, Manifests: []digest.Digest{child}, Blobs: []digest.Digest{layer}}
+	r.must(r.PushManifest(ctx, p))
+	r.upload("a", later)
+	for range 4 {
+		r.clock = r.clock.Add(2 * time.Hour)
+		_, err := r.Sweep(ctx, &recorder{})
+		r.must(err)
+	}
+	for _, d := range []digest.Digest{layer, later} {
+		if _, err := r.Blob(ctx, "a", d); err != nil {
+			t.Errorf("held: %v", err)
+		}
+	}
+	// One digest as everything at once is still one edge.
+	d, b = body("strange")
+	r.must(r.PushManifest(ctx, Push{Repository: "a", Digest: d, Body: b, AllowMissing: true,
+		Blobs: []digest.Digest{child}, Manifests: []digest.Digest{child}, Either: []digest.Digest{child}, Optional: []digest.Digest{child}}))
+	r.must(r.DeleteManifest(ctx, "a", d))
+	// Neither manifest nor blob.
+	d, b = body("orphan")
+	var missing *MissingError
+	if err := r.PushManifest(ctx, Push{Repository: "a", Digest: d, Body: b, Either: []digest.Digest{digest.FromString("nothing")}}); !errors.As(err, &missing) {
+		t.Errorf("with a child that is neither: %v", err)
+	}
+}
+
 func TestReferrers(t *testing.T) {
 	r := newRegistry(t, Options{})
 	subject := digest.FromString("not there yet")
@@ -402,6 +435,10 @@ func TestLimits(t *testing.T) {
 	wide := Push{Repository: "a", Digest: d, Body: bytes.Repeat([]byte("x"), InlineManifest), Blobs: blobs[:MaxReferences], Tags: []string{"wide"}}
 	r.must(r.PushManifest(ctx, wide))
 	r.must(r.DeleteManifest(ctx, "a", d))
+	// The bytes of a large manifest are no reference.
+	r.upload("a", d)
+	wide.Body = nil
+	r.must(r.PushManifest(ctx, wide))
 }
 
 // TestBudgets counts storage calls: they are what a request costs on AWS.
@@ -454,4 +491,18 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("%s: %d reads and %d writes, want at most %d and %d", b.name, reads, writes, b.reads, b.writes)
 		}
 	}
+}
+
+func TestUploadLimitBeyondOnePage(t *testing.T) {
+	const most = 30
+	r := newRegistry(t, Options{MaxUploads: most})
+	for range most {
+		up, err := r.StartUpload(ctx, "a", digest.Canonical)
+		r.must(err)
+		up.Content.State = make([]byte, 100_000) // a page of the table ends at 1 MiB
+		_, err = r.SaveUpload(ctx, up)
+		r.must(err)
+	}
+	_, err := r.StartUpload(ctx, "a", digest.Canonical)
+	r.wants("one more", err, ErrTooManyUploads)
 }

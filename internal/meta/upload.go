@@ -40,11 +40,7 @@ func (u Upload) row() uploadRow {
 // come in. ErrTooManyUploads where the repository has its most already. One
 // read and one write; nothing in the blob store.
 func (m *Model) StartUpload(ctx context.Context, repo string, algorithm digest.Algorithm) (Upload, error) {
-	open, err := m.table.Query(ctx, table.Range{PK: uploadPartition(repo), Limit: m.opts.MaxUploads})
-	if err == nil && len(open.Items) >= m.opts.MaxUploads {
-		err = ErrTooManyUploads
-	}
-	if err != nil {
+	if err := m.countUploads(ctx, repo); err != nil {
 		return Upload{}, fmt.Errorf("start upload to %s: %w", repo, err)
 	}
 	now, id := m.now(), m.newID()
@@ -57,6 +53,24 @@ func (m *Model) StartUpload(ctx context.Context, repo string, algorithm digest.A
 		return Upload{}, fmt.Errorf("start upload to %s: %w", repo, err)
 	}
 	return up, nil
+}
+
+// countUploads refuses one more session where the repository has its most.
+func (m *Model) countUploads(ctx context.Context, repo string) error {
+	open := 0
+	for after := ""; ; {
+		page, err := m.table.Query(ctx, table.Range{PK: uploadPartition(repo), After: after, Limit: m.opts.MaxUploads - open})
+		if err != nil {
+			return err
+		}
+		if open += len(page.Items); open >= m.opts.MaxUploads {
+			return ErrTooManyUploads
+		}
+		if !page.More {
+			return nil
+		}
+		after = page.Last
+	}
 }
 
 // Upload returns the session as it was last saved, or ErrUploadUnknown when
