@@ -163,13 +163,14 @@ func missingContent(m *meta.MissingError) *Error {
 
 // writeError answers with the error. What names the thing that was asked for
 // goes into the detail of an error that has none.
+//
+// It always answers: a handler that returns without a word has said 200. Even
+// of a request that was cancelled somebody may read the answer, such as a client
+// that closed only its sending side.
 func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, t target, err error) {
 	e := toError(err)
-	if e.cause != nil {
-		if errors.Is(e.cause, context.Canceled) && r.Context().Err() != nil {
-			// The client went away; nobody reads the answer and nothing is broken.
-			return
-		}
+	gone := errors.Is(e.cause, context.Canceled) && r.Context().Err() != nil // nothing is broken
+	if e.cause != nil && !gone {
 		h.log.ErrorContext(r.Context(), "registry: request failed",
 			"method", r.Method, "route", resourceNames[t.resource], "repository", t.name, "reference", t.ref, "error", e.cause)
 	}

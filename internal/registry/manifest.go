@@ -111,7 +111,8 @@ func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, t target) 
 		return fail(http.StatusBadRequest, CodeDigestInvalid,
 			"the manifest has the digest %s, not the one it was pushed by: push it by that digest or by a tag", d)
 	}
-	if err := h.pushManifest(r.Context(), t.name, d, tags, m, body); err != nil {
+	// A client that leaves now has sent everything; its retry should find it.
+	if err := h.pushManifest(context.WithoutCancel(r.Context()), t.name, d, tags, m, body); err != nil {
 		return err
 	}
 	header := w.Header()
