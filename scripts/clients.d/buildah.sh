@@ -6,6 +6,7 @@ cases=(
   'layers\t40 small layers, push and pull'
   'index\tmulti-arch manifest list, push and pull'
   'mount\tpush to another repository mounts the layers'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() {
@@ -83,4 +84,16 @@ case_mount() {
   pull "$IMAGE/to:image"
   equal "$(buildah mine images --no-trunc --quiet "$IMAGE:image")" \
     "$(buildah fresh images --no-trunc --quiet "$IMAGE/to:image")" "image id"
+}
+
+case_login() {
+  local id
+  image_layout source
+  id=$(buildah mine pull --quiet oci:source:image)
+  refused push "$id" "docker://$SECURED_IMAGE:image"
+  buildah mine login --tls-verify=false --username "$login_user" --password "$login_password" "$SECURED"
+  push "$id" "docker://$SECURED_IMAGE:image"
+  pull "docker://$SECURED_IMAGE:image"
+  buildah mine logout "$SECURED"
+  refused buildah third pull --tls-verify=false "docker://$SECURED_IMAGE:image"
 }

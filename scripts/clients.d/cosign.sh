@@ -10,6 +10,7 @@ cases=(
   'recursive\tsign a multi-arch index and each image in it'
   'attest\tattestation as a referrer: attest, verify, download'
   'clean\tremove the signatures'
+  'login\tlog in, push and pull; nothing without'
 )
 
 bundle=application/vnd.dev.sigstore.bundle.v0.3+json
@@ -123,4 +124,15 @@ case_clean() {
   equal '' "$(referrers "$REPO" "$digest")" referrers
   remote_is "$digest" "$REPO" image
   refused verify "$IMAGE:image"
+}
+
+case_login() {
+  image_layout source
+  jq '.manifests[0].annotations = {kind: "dev.cosignproject.cosign/image"}' source/index.json >index.json
+  mv index.json source/index.json
+  refused cosign load --dir source "$SECURED_IMAGE:image"
+  cosign login --username "$login_user" --password "$login_password" "$SECURED"
+  cosign load --dir source "$SECURED_IMAGE:image"
+  sign "$SECURED_IMAGE@$(layout_digest source)"
+  verify "$SECURED_IMAGE@$(layout_digest source)"
 }

@@ -9,6 +9,7 @@ cases=(
   'mount\tcopy to another repository mounts the layers'
   'tags\ttag, list tags, catalog'
   'delete\tdelete a tag, then the digest'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() { go_tool github.com/google/go-containerregistry/cmd/crane v0.22.1; }
@@ -91,4 +92,15 @@ case_delete() {
   gone "$REPO" "$digest"
   gone "$REPO" b
   refused crane pull "$IMAGE:b" pulled
+}
+
+case_login() {
+  image_layout source
+  refused crane push source "$SECURED_IMAGE:image"
+  crane auth login --username "$login_user" --password "$login_password" "$SECURED"
+  crane push source "$SECURED_IMAGE:image"
+  crane pull --format=oci "$SECURED_IMAGE:image" pulled
+  same_layout source pulled
+  crane auth logout "$SECURED"
+  refused crane manifest "$SECURED_IMAGE:image"
 }

@@ -6,6 +6,7 @@ cases=(
   'layers\t40 small layers, push and pull'
   'index\tmulti-arch index, push and pull'
   'mount\tpush to another repository mounts the layers'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() {
@@ -80,4 +81,14 @@ case_mount() {
   grep -a 'POST.*mount=sha256' copy.log || { cat copy.log; fail "containerd asked for no mount"; }
   if grep -a 'method=PUT.*/blobs/' copy.log; then fail "the registry refused the mount"; fi
   remote_is "$(layout_digest source)" "$REPO/to" image
+}
+
+case_login() {
+  image_layout source
+  tar -C source -cf source.tar .
+  ctr pusher images import --all-platforms --no-unpack --base-name "$SECURED_IMAGE" source.tar
+  refused ctr pusher images push --plain-http "$SECURED_IMAGE:image"
+  ctr pusher images push --plain-http --user "$login_user:$login_password" "$SECURED_IMAGE:image"
+  refused ctr puller images pull --plain-http "$SECURED_IMAGE:image"
+  ctr puller images pull --plain-http --user "$login_user:$login_password" "$SECURED_IMAGE:image"
 }

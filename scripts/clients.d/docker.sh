@@ -9,6 +9,7 @@ cases=(
   'mount\tpush to another repository mounts the layers'
   'tags\tpush and pull all tags (lists the tags)'
   'digest\tpull by digest, run without network'
+  'login\tlog in, push and pull; nothing without'
 )
 
 # Debian's own client fits the engine; another may stand before it on the path.
@@ -134,4 +135,16 @@ case_digest() {
   digest=$(remote_digest "$REPO" image)
   docker puller pull "$IMAGE@$digest"
   docker puller run --rm --network none "$IMAGE@$digest" 2>&1 | grep -Fx ran
+}
+
+case_login() {
+  import_payload "$SECURED_IMAGE:image" "$small_bytes"
+  refused docker pusher push "$SECURED_IMAGE:image"
+  refused docker pusher login --username "$login_user" --password wrong "$SECURED"
+  docker pusher login --username "$login_user" --password "$login_password" "$SECURED"
+  docker pusher push "$SECURED_IMAGE:image"
+  docker puller pull "$SECURED_IMAGE:image"
+  docker pusher logout "$SECURED"
+  docker puller image rm "$SECURED_IMAGE:image"
+  refused docker puller pull "$SECURED_IMAGE:image"
 }

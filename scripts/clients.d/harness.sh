@@ -8,7 +8,14 @@ small_layers=40
 small_bytes=50000
 
 setup() { :; }
-list_cases() { printf '%b\n' "${cases[@]}"; }
+# Without a registry that wants a login (--registry) there is nothing to log in to.
+list_cases() { printf '%b\n' "${cases[@]}" | if [[ -n ${SECURED:-} ]]; then cat; else grep -v '^login'; fi; }
+
+# The user of the registry at $SECURED; the entry is what `htpasswd -nbB` prints for it.
+login_user=ci
+login_password=correct-horse
+# shellcheck disable=SC2016,SC2034
+login_entry='ci:$2a$05$frOY7/z7o5/hKe1CwmXvseWuKJTPFSyGTsTeeh6HX4JdOWVrw47FC'
 
 # run COMMAND...: runs a program, not a function of that name, and leaves the command line in the log.
 run() {

@@ -6,6 +6,7 @@ cases=(
   'layer\tchart of 100 MB random files, push and pull'
   'versions\tnewest version by range (lists the tags)'
   'dependency\tchart that depends on a chart in the registry'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() { go_tool helm.sh/helm/v4/cmd/helm v4.3.1; }
@@ -67,4 +68,17 @@ case_dependency() {
   printf 'dependencies:\n- name: base\n  version: 0.1.0\n  repository: oci://%s\n' "$IMAGE" >>web/Chart.yaml
   helm dependency update --plain-http web
   same_file base-0.1.0.tgz web/charts/base-0.1.0.tgz
+}
+
+case_login() {
+  new_chart web 1.2.3
+  helm package web
+  refused helm push --plain-http web-1.2.3.tgz "oci://$SECURED_IMAGE"
+  helm registry login --plain-http --username "$login_user" --password "$login_password" "$SECURED"
+  helm push --plain-http web-1.2.3.tgz "oci://$SECURED_IMAGE"
+  mkdir pulled
+  helm pull --plain-http --version 1.2.3 --destination pulled "oci://$SECURED_IMAGE/web"
+  same_file web-1.2.3.tgz pulled/web-1.2.3.tgz
+  helm registry logout "$SECURED"
+  refused helm show chart --plain-http --version 1.2.3 "oci://$SECURED_IMAGE/web"
 }

@@ -10,6 +10,7 @@ cases=(
   'mount\tcopy to another repository mounts the layers'
   'tags\ttag, list tags and repositories'
   'delete\tdelete a manifest and a blob'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() { go_tool oras.land/oras/cmd/oras v1.3.6; }
@@ -105,4 +106,15 @@ case_delete() {
   same_file payload pulled
   oras blob delete --plain-http --force "$IMAGE@$digest"
   refused oras blob fetch --plain-http --output again "$IMAGE@$digest"
+}
+
+case_login() {
+  random_file payload "$small_bytes"
+  refused oras push --plain-http "$SECURED_IMAGE:image" payload:application/octet-stream
+  oras login --plain-http --username "$login_user" --password "$login_password" "$SECURED"
+  oras push --plain-http "$SECURED_IMAGE:image" payload:application/octet-stream
+  oras pull --plain-http --output pulled "$SECURED_IMAGE:image"
+  same_file payload pulled/payload
+  oras logout "$SECURED"
+  refused oras manifest fetch --plain-http "$SECURED_IMAGE:image"
 }

@@ -11,6 +11,7 @@ cases=(
   'artifact\tartifact with a subject: put, list, get'
   'tags\tlist tags and repositories'
   'delete\tdelete a tag, a manifest and a blob'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() { go_tool github.com/regclient/regclient/cmd/regctl v0.11.7; }
@@ -117,4 +118,16 @@ case_delete() {
   regctl blob head "$IMAGE" "$blob"
   regctl blob delete "$IMAGE" "$blob"
   refused regctl blob head "$IMAGE" "$blob"
+}
+
+case_login() {
+  image_layout source
+  regctl registry set --skip-check --tls disabled "$SECURED"
+  refused regctl image copy ocidir://source:image "$SECURED_IMAGE:image"
+  regctl registry login --user "$login_user" --pass "$login_password" "$SECURED"
+  regctl image copy ocidir://source:image "$SECURED_IMAGE:image"
+  regctl image copy "$SECURED_IMAGE:image" ocidir://pulled:image
+  same_layout source pulled
+  regctl registry logout "$SECURED"
+  refused regctl manifest get "$SECURED_IMAGE:image"
 }

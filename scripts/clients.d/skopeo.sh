@@ -9,6 +9,7 @@ cases=(
   'mount\tcopy to another repository mounts the layers'
   'inspect\tinspect, configuration, list tags'
   'delete\tdelete an image'
+  'login\tlog in, push and pull; nothing without'
 )
 
 install() { debian skopeo skopeo; }
@@ -80,4 +81,15 @@ case_delete() {
   skopeo delete --tls-verify=false "docker://$IMAGE:a"
   gone "$REPO" a
   gone "$REPO" "$(layout_digest source)"
+}
+
+case_login() {
+  image_layout source
+  refused skopeo copy --dest-tls-verify=false oci:source:image "docker://$SECURED_IMAGE:image"
+  skopeo login --tls-verify=false --username "$login_user" --password "$login_password" "$SECURED"
+  skopeo copy --dest-tls-verify=false oci:source:image "docker://$SECURED_IMAGE:image"
+  skopeo copy --src-tls-verify=false "docker://$SECURED_IMAGE:image" oci:pulled:image
+  same_layout source pulled
+  skopeo logout "$SECURED"
+  refused skopeo inspect --tls-verify=false "docker://$SECURED_IMAGE:image"
 }
