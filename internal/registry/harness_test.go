@@ -96,12 +96,21 @@ func (a answer) codes() []Code {
 	return codes
 }
 
+// sized is a body that is announced with a Content-Length, whatever comes.
+type sized struct {
+	io.ReadCloser
+	bytes int64
+}
+
 // do sends a request; headers are "Name: value".
 func (f *fixture) do(method, path string, body io.Reader, headers ...string) answer {
 	f.Helper()
 	req, err := http.NewRequestWithContext(f.Context(), method, f.server.URL+path, body)
 	if err != nil {
 		f.Fatal(err)
+	}
+	if s, ok := body.(sized); ok {
+		req.ContentLength = s.bytes
 	}
 	for _, h := range headers {
 		k, v, _ := strings.Cut(h, ": ")

@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/slipway-oci/slipway/internal/meta"
 )
@@ -340,16 +338,6 @@ func TestForeignLayerThatWasPushed(t *testing.T) {
 		step{do: "PUT /v2/a/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: m, status: 201},
 		step{do: "DELETE /v2/a/blobs/" + sha("foreign"), status: 405, code: CodeDenied},
 	)
-}
-
-func TestManifestStalledClient(t *testing.T) {
-	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = 100 * time.Millisecond })
-	r, w := io.Pipe()
-	defer w.Close()
-	go io.WriteString(w, "{")
-	if a := f.do("PUT", "/v2/a/manifests/v1", r, "Content-Type: "+typeImage); a.StatusCode != 408 || a.codes()[0] != CodeManifestInvalid {
-		t.Errorf("%d %s", a.StatusCode, a.body)
-	}
 }
 
 func TestManifestBodyThatEndsEarly(t *testing.T) {

@@ -150,6 +150,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Docker's clients look for this header before they believe that they
 	// speak to a registry.
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
+	h.boundUnread(w, r)
 	if t, err := h.serve(w, r); err != nil {
 		h.writeError(w, r, t, err)
 	}

@@ -226,52 +226,6 @@ func TestUploadResumesWhatArrived(t *testing.T) {
 	)
 }
 
-// TestUploadStalledClient: a client that stops sending is told so, and what it
-// sent is kept.
-func TestUploadStalledClient(t *testing.T) {
-	for _, http2 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("http2=%t", http2), func(t *testing.T) { testStalled(t, http2) })
-	}
-}
-
-func testStalled(t *testing.T, http2 bool) {
-	t.Parallel()
-	const idle = 500 * time.Millisecond
-	f := newFixture(t, func(c *Config, _ *meta.Options) { c.Limits.BodyIdle = idle })
-	if http2 {
-		f.server.Close()
-		f.server = httptest.NewUnstartedServer(f.handler)
-		f.server.EnableHTTP2 = true
-		f.server.StartTLS()
-		t.Cleanup(f.server.Close)
-		f.client = f.server.Client()
-	}
-	loc := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
-	r, w := io.Pipe()
-	defer w.Close()
-	go io.WriteString(w, "abc")
-	a := f.do("PATCH", loc, r)
-	if a.StatusCode != 408 || a.Header.Get("Range") != "0-2" {
-		t.Errorf("status %d, Range %q: %s", a.StatusCode, a.Header.Get("Range"), a.body)
-	}
-	f.run(step{do: "PUT " + loc + "&digest=" + sha("abcd"), body: "d", status: 201})
-	// A slow body that moves is fine, and so is what comes after it.
-	loc = f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
-	r, w = io.Pipe()
-	go func() {
-		for range 10 {
-			io.WriteString(w, "x")
-			time.Sleep(idle / 5)
-		}
-		w.Close()
-	}()
-	if a := f.do("PATCH", loc, r); a.StatusCode != 202 || a.Header.Get("Range") != "0-9" {
-		t.Errorf("status %d, Range %q: %s", a.StatusCode, a.Header.Get("Range"), a.body)
-	}
-	time.Sleep(idle + idle/2) // no deadline is left on the connection
-	f.run(step{do: "PUT " + loc + "&digest=" + sha(strings.Repeat("x", 10)), status: 201})
-}
-
 // TestUploadOneWriterAtATime: a second request gives up with 409, and goes on
 // when the first is done.
 func TestUploadOneWriterAtATime(t *testing.T) {
