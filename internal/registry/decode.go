@@ -3,61 +3,20 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
-	"mime"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// The media types of manifests that are not in image-spec's Go package.
-const (
-	mediaTypeArtifact   = "application/vnd.oci.artifact.manifest.v1+json" // OCI 1.1-rc, deprecated
-	mediaTypeDocker     = "application/vnd.docker.distribution.manifest.v2+json"
-	mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
-	mediaTypeSchema1    = "application/vnd.docker.distribution.manifest.v1+json"
-	mediaTypeSchema1Sig = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-)
-
-// kind is how a manifest is read.
-type kind uint8
-
-const (
-	kindUnknown  kind = iota // stored as it is, refers to nothing
-	kindImage                // config and layers
-	kindIndex                // manifests
-	kindArtifact             // blobs
-	kindSchema1              // refused
-)
-
-var kinds = map[string]kind{
-	ocispec.MediaTypeImageManifest: kindImage,
-	mediaTypeDocker:                kindImage,
-	ocispec.MediaTypeImageIndex:    kindIndex,
-	mediaTypeDockerList:            kindIndex,
-	mediaTypeArtifact:              kindArtifact,
-	mediaTypeSchema1:               kindSchema1,
-	mediaTypeSchema1Sig:            kindSchema1,
-}
-
-// Foreign layers lie elsewhere and are not pushed.
-var foreignLayers = []string{
-	"application/vnd.oci.image.layer.nondistributable.",
-	"application/vnd.docker.image.rootfs.foreign.",
-}
-
 const (
 	// maxAnnotations bounds the annotations of a manifest with a subject, in
-	// bytes: they are repeated in the row of the referrer.
+	// bytes of JSON: that is how they are repeated in the row of the referrer.
 	maxAnnotations = 64 << 10
 	// maxDescriptorSize is more than any content has, in bytes.
 	maxDescriptorSize = 1 << 50
 )
-
-// The grammar of RFC 6838, section 4.2, without parameters.
-var mediaTypeGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$`)
 
 // document is every kind of manifest that is read: their fields do not clash.
 type document struct {
@@ -75,12 +34,17 @@ type document struct {
 // decoded is what the registry has to know of a manifest.
 type decoded struct {
 	mediaType string
-	// blobs and manifests have to be in the repository; foreign are layers that
-	// may be.
-	blobs, manifests, foreign []digest.Digest
-	subject                   digest.Digest // "" if none
-	artifactType              string        // as the referrers API shows it
-	annotations               map[string]string
+	// blobs and manifests have to be in the repository, either as one of the
+	// two; foreign are layers that may be there.
+	blobs, manifests, either, foreign []digest.Digest
+	subject                           digest.Digest // "" if none
+	artifactType                      string        // as the referrers API shows it
+	annotations                       map[string]string
+}
+
+// references is how much content the manifest refers to.
+func (d *decoded) references() int {
+	return len(d.blobs) + len(d.manifests) + len(d.either) + len(d.foreign)
 }
 
 // decodeManifest reads a manifest that was sent with the Content-Type and
@@ -100,7 +64,9 @@ func decodeManifest(contentType string, body []byte, maxReferences int) (decoded
 	case kindSchema1:
 		return decoded{}, errManifest("Docker image manifests of schema 1 are not supported: push the image with a client of 2016 or later, or convert it (skopeo copy --format oci)")
 	}
-	names, err := checkStrict(body)
+	// Before anything is made of it: a descriptor of two bytes takes hundreds in
+	// memory.
+	names, err := checkStrict(body, maxReferences)
 	if err != nil {
 		return decoded{}, errManifest("%v", err)
 	}
@@ -112,46 +78,10 @@ func decodeManifest(contentType string, body []byte, maxReferences int) (decoded
 	if err := d.read(doc, names); err != nil {
 		return decoded{}, errManifest("%v", err)
 	}
-	if n := len(d.blobs) + len(d.manifests) + len(d.foreign); n > maxReferences {
-		return decoded{}, errManifest("it refers to %d pieces of content, more than the %d that this registry takes: split it, for an index into nested ones", n, maxReferences)
+	if d.references() > maxReferences { // the config is one, too
+		return decoded{}, errManifest("%v", errReferences(maxReferences))
 	}
 	return d, nil
-}
-
-// manifestType finds the media type: that of the Content-Type, without
-// parameters, which has to agree with the field mediaType where there is one.
-func manifestType(contentType string, body []byte) (string, error) {
-	declared := ""
-	if contentType != "" {
-		base, _, _ := strings.Cut(contentType, ";")
-		declared = strings.TrimSpace(base)
-		if !mediaTypeGrammar.MatchString(declared) {
-			return "", errManifest("the Content-Type %.100q is no media type", contentType)
-		}
-		// Media types ignore case. One that is known but for its case is not to
-		// be stored as an unknown one, without the layers it needs.
-		if lower := strings.ToLower(declared); kinds[lower] != kindUnknown {
-			declared = lower
-		}
-	}
-	var inside struct {
-		MediaType string `json:"mediaType"`
-	}
-	// What is no JSON has no such field; a manifest of a known type is parsed
-	// with more care afterwards.
-	_ = json.Unmarshal(body, &inside)
-	switch {
-	case declared == "" && inside.MediaType == "":
-		return "", errManifest("neither the Content-Type header nor the field mediaType says what it is: set the Content-Type")
-	case declared == "":
-		if !mediaTypeGrammar.MatchString(inside.MediaType) {
-			return "", errManifest("its mediaType %.100q is no media type", inside.MediaType)
-		}
-		return inside.MediaType, nil
-	case inside.MediaType != "" && inside.MediaType != declared:
-		return "", errManifest("the Content-Type is %q but the field mediaType says %.100q: make them agree", declared, inside.MediaType)
-	}
-	return declared, nil
 }
 
 // read checks the document as what its media type says it is. A document that
@@ -213,9 +143,10 @@ func (d *decoded) readIndex(doc document, names map[string]bool) error {
 		if err := checkDescriptor(fmt.Sprintf("manifests[%d]", i), child); err != nil {
 			return err
 		}
-		if kinds[child.MediaType] == kindUnknown {
-			// BuildKit's cache is an index of layers.
-			d.blobs = append(d.blobs, child.Digest)
+		if kinds[normal(child.MediaType)] == kindUnknown {
+			// BuildKit's cache is an index of layers; others list manifests of
+			// types that nobody here knows.
+			d.either = append(d.either, child.Digest)
 		} else {
 			d.manifests = append(d.manifests, child.Digest)
 		}
@@ -245,20 +176,22 @@ func (d *decoded) readSubject(doc document) error {
 	if err := checkDescriptor("subject", *doc.Subject); err != nil {
 		return err
 	}
-	size := 0
-	for k, v := range doc.Annotations {
-		size += len(k) + len(v)
+	// Measured as they are kept: '<' takes six bytes there.
+	kept, err := json.Marshal(doc.Annotations)
+	if err != nil {
+		return fmt.Errorf("its annotations: %w", err)
 	}
-	if size > maxAnnotations {
-		return fmt.Errorf("its annotations have %d bytes, which with a subject may be at most %d: put large values into a layer", size, maxAnnotations)
+	if len(kept) > maxAnnotations {
+		return fmt.Errorf("its annotations have %d bytes as JSON, which with a subject may be at most %d: put large values into a layer", len(kept), maxAnnotations)
 	}
 	d.subject = doc.Subject.Digest
 	return nil
 }
 
 func isForeign(layer ocispec.Descriptor) bool {
+	mediaType := strings.ToLower(layer.MediaType)
 	for _, prefix := range foreignLayers {
-		if strings.HasPrefix(layer.MediaType, prefix) {
+		if strings.HasPrefix(mediaType, prefix) {
 			return true
 		}
 	}
@@ -282,15 +215,8 @@ func checkDescriptor(where string, d ocispec.Descriptor) error {
 	return nil
 }
 
-// validMediaType accepts parameters too: oras writes what it is given.
-func validMediaType(s string) bool {
-	base, params, found := strings.Cut(s, ";")
-	if found {
-		if _, _, err := mime.ParseMediaType(s); err != nil || len(params) > 255 {
-			return false
-		}
-	}
-	return mediaTypeGrammar.MatchString(strings.TrimSpace(base))
+func errReferences(most int) error {
+	return fmt.Errorf("it refers to more than the %d pieces of content that this registry takes: split it, for an index into nested ones", most)
 }
 
 func errManifest(format string, args ...any) *Error {

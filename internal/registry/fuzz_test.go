@@ -92,10 +92,10 @@ func FuzzManifest(f *testing.F) {
 		if !mediaTypeGrammar.MatchString(m.mediaType) {
 			t.Errorf("media type %q", m.mediaType)
 		}
-		if len(m.blobs)+len(m.manifests)+len(m.foreign) > 100 {
-			t.Errorf("%d references", len(m.blobs)+len(m.manifests)+len(m.foreign))
+		if m.references() > 100 {
+			t.Errorf("%d references", m.references())
 		}
-		for _, list := range [][]string{toStrings(m.blobs), toStrings(m.manifests), toStrings(m.foreign)} {
+		for _, list := range [][]string{toStrings(m.blobs), toStrings(m.manifests), toStrings(m.either), toStrings(m.foreign)} {
 			for _, d := range list {
 				if _, err := parseDigest(d); err != nil {
 					t.Errorf("reference %q", d)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-oci/slipway/internal/blob"
 	"github.com/slipway-oci/slipway/internal/meta"
+	"github.com/slipway-oci/slipway/internal/meta/table"
 )
 
 // getManifest answers GET and HEAD of a manifest by tag or digest
@@ -98,7 +99,7 @@ func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, t target) 
 	if err != nil {
 		return err
 	}
-	m, err := decodeManifest(r.Header.Get("Content-Type"), body, h.limits.References)
+	m, err := h.decode(r.Context(), r.Header.Get("Content-Type"), body)
 	if err != nil {
 		return err
 	}
@@ -177,6 +178,26 @@ func (h *Handler) readManifest(w http.ResponseWriter, r *http.Request) ([]byte, 
 	return data, nil
 }
 
+// Decoding takes several times the manifest's size in memory. Of large ones few
+// take their turns, so that a handful of clients cannot exhaust a small machine.
+const (
+	largeManifest = 256 << 10 // bytes; real ones are a few KiB
+	decodeAtOnce  = 4
+)
+
+// decode is decodeManifest in turn.
+func (h *Handler) decode(ctx context.Context, contentType string, body []byte) (decoded, error) {
+	if len(body) > largeManifest {
+		select {
+		case h.decoding <- struct{}{}:
+			defer func() { <-h.decoding }()
+		case <-ctx.Done():
+			return decoded{}, fmt.Errorf("wait to decode a manifest: %w", ctx.Err())
+		}
+	}
+	return decodeManifest(contentType, body, h.limits.References)
+}
+
 // pushManifest makes the manifest visible with its tags and its place among the
 // subject's referrers, all at once.
 func (h *Handler) pushManifest(ctx context.Context, name string, d digest.Digest, tags []string, m decoded, body []byte) error {
@@ -189,13 +210,10 @@ func (h *Handler) pushManifest(ctx context.Context, name string, d digest.Digest
 		Tags:         tags,
 		Blobs:        m.blobs,
 		Manifests:    m.manifests,
+		Either:       m.either,
+		Optional:     m.foreign,
 		AllowMissing: h.allowMissing,
 	}
-	foreign, err := h.presentForeign(ctx, name, m.foreign)
-	if err != nil {
-		return err
-	}
-	push.Blobs = append(push.Blobs, foreign...)
 	if m.subject != "" {
 		push.Referrer = &meta.Referrer{
 			Subject: m.subject,
@@ -214,9 +232,15 @@ func (h *Handler) pushManifest(ctx context.Context, name string, d digest.Digest
 		}
 		push.Body = nil
 	}
-	err = h.meta.PushManifest(ctx, push)
-	if errors.Is(err, meta.ErrTooManyReferences) {
+	err := h.meta.PushManifest(ctx, push)
+	switch {
+	case errors.Is(err, meta.ErrTooManyReferences):
 		return errManifest("it refers to more content than this registry takes, which is %d pieces", meta.MaxReferences)
+	case errors.Is(err, table.ErrLimit):
+		// The checks before should have found it. Trying again cannot help.
+		e := errManifest("it takes more room than the registry has for a manifest: shorten its annotations, or let it refer to less content")
+		e.cause = err
+		return e
 	}
 	return err
 }
@@ -241,25 +265,6 @@ func (h *Handler) storeManifest(ctx context.Context, name string, d digest.Diges
 	}
 	up.Content = content
 	return h.complete(ctx, up, d)
-}
-
-// maxForeign bounds for how many foreign layers it is asked whether they were
-// pushed after all. Images of Windows have one or two.
-const maxForeign = 16
-
-// presentForeign returns the layers that need not be in the repository but are,
-// so that the manifest holds on to them too.
-func (h *Handler) presentForeign(ctx context.Context, name string, foreign []digest.Digest) ([]digest.Digest, error) {
-	var present []digest.Digest
-	for _, d := range foreign[:min(len(foreign), maxForeign)] {
-		_, err := h.meta.Blob(ctx, name, d)
-		if err == nil {
-			present = append(present, d)
-		} else if !errors.Is(err, meta.ErrBlobUnknown) {
-			return nil, err
-		}
-	}
-	return present, nil
 }
 
 // deleteManifest removes a tag, or a manifest with all its tags

@@ -221,7 +221,7 @@ var invalidManifests = map[string]struct{ mediaType, body, says string }{
 	"data no base64":     {typeImage, strings.Replace(image("", "{}"), `"size":2`, `"size":2,"data":"%%%"`, 1), "base64"},
 	"bad subject":        {typeImage, image(`,"subject":{"mediaType":"a/b","digest":"x","size":1}`, "{}"), "subject"},
 	"many annotations":   {typeImage, image(`,"annotations":{"a":"`+strings.Repeat("x", maxAnnotations)+`"},"subject":`+desc(typeImage, "s"), "{}"), "annotations"},
-	"too many":           {typeIndex, index("", slices.Repeat([]string{"x"}, 30)...), "30"},
+	"too many":           {typeIndex, index("", slices.Repeat([]string{"x"}, 30)...), "20"},
 	"mediaType mismatch": {typeIndex, image("", "{}"), "agree"},
 }
 
@@ -324,20 +324,6 @@ func TestSubjectAndReferrers(t *testing.T) {
 	if strings.Contains(a.body, sha(sbom)) {
 		t.Errorf("a deleted referrer is listed: %s", a.body)
 	}
-}
-
-// TestForeignLayerThatWasPushed: a layer that need not be there but is, is held
-// like the others.
-func TestForeignLayerThatWasPushed(t *testing.T) {
-	f := newFixture(t)
-	f.pushBlob("a", "{}")
-	f.pushBlob("a", "foreign")
-	m := `{"schemaVersion":2,"config":` + desc("application/x.y", "{}") + `,"layers":[` +
-		desc("application/vnd.oci.image.layer.nondistributable.v1.tar", "foreign") + `]}`
-	f.run(
-		step{do: "PUT /v2/a/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: m, status: 201},
-		step{do: "DELETE /v2/a/blobs/" + sha("foreign"), status: 405, code: CodeDenied},
-	)
 }
 
 func TestManifestBodyThatEndsEarly(t *testing.T) {

@@ -8,7 +8,7 @@
 // what it knows is in the metadata model, what it serves is in the blob store.
 //
 //	route.go      path -> route; the table of all routes and who may call them
-//	manifest.go   decode.go strict.go   manifests, and what is checked in them
+//	manifest.go   decode.go strict.go mediatype.go   manifests, and what is checked in them
 //	blob.go       blobs that are there
 //	upload.go     receive.go mount.go   blobs on their way in
 //	location.go   the signed address of an upload
@@ -114,7 +114,8 @@ type Handler struct {
 	log          *slog.Logger
 	clock        func() time.Time
 	signer       signer
-	writing      keyedLock // upload ids that a request is writing to
+	writing      keyedLock     // upload ids that a request is writing to
+	decoding     chan struct{} // holds a token for each large manifest that is being decoded
 }
 
 // New returns the handler, or an error that says which field of the
@@ -142,6 +143,7 @@ func New(c Config) (*Handler, error) {
 		log:          c.Log,
 		clock:        c.Clock,
 		signer:       s,
+		decoding:     make(chan struct{}, decodeAtOnce),
 	}, nil
 }
 

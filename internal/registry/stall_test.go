@@ -106,25 +106,27 @@ func TestUnreadBodyStalls(t *testing.T) {
 	f := newFixture(t, func(c *Config, _ *meta.Options) {
 		c.Limits = Limits{BodyIdle: 100 * time.Millisecond, UploadWait: 100 * time.Millisecond, ManifestBytes: 2, BlobBytes: 2}
 	})
-	loc := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
 	for _, tt := range []struct {
-		request string
+		request string // $loc is the Location of an upload
 		status  int
 	}{
 		{"GET /v2/", 200},
 		{"HEAD /v2/a/manifests/none", 404},
-		{"GET " + loc, 204},
+		{"GET $loc", 204},
 		{"POST /v2/a/blobs/uploads/", 202},
 		{"DELETE /v2/a/manifests/none", 404},
 		{"PUT /v2/a/manifests/v1", 413},
-		{"PATCH " + loc, 413},
-		{"PUT " + loc + "&digest=sha256:x", 400},
+		{"PATCH $loc", 413},
+		{"PUT $loc&digest=sha256:x", 400},
 		{"BREW /v2/", 405},
 	} {
 		for _, framing := range []string{"Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"} {
 			t.Run(tt.request+" "+framing[:8], func(t *testing.T) {
 				t.Parallel()
-				if a := (&fixture{TB: t, server: f.server}).raw(tt.request+" HTTP/1.1\r\nHost: x\r\n"+framing, false); a.StatusCode != tt.status {
+				f := &fixture{TB: t, server: f.server, client: f.client}
+				loc := f.run(step{do: "POST /v2/a/blobs/uploads/", status: 202}).Header.Get("Location")
+				request := strings.Replace(tt.request, "$loc", loc, 1)
+				if a := f.raw(request+" HTTP/1.1\r\nHost: x\r\n"+framing, false); a.StatusCode != tt.status {
 					t.Errorf("%d %s", a.StatusCode, a.body)
 				}
 			})

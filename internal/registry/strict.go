@@ -11,8 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep the JSON of a manifest may be nested.
-const maxDepth = 64
+const (
+	// maxDepth bounds how deep the JSON of a manifest may be nested.
+	maxDepth = 64
+	// maxValues bounds how many fields and elements a manifest has in all: each
+	// may be three bytes on the wire and a hundred in memory. An image index of
+	// 2,000 entries with all their platforms and annotations has a fifth of it.
+	maxValues = 100_000
+)
 
 // place is where in a manifest a JSON value stands, as far as it matters.
 type place uint8
@@ -42,11 +48,14 @@ var fields = map[place]map[string]place{
 // names of the document's fields. encoding/json alone would take the last of
 // two equal names, and "Layers" for "layers"; another reader may see another
 // image in the same bytes.
-func checkStrict(body []byte) (names map[string]bool, err error) {
+//
+// It also counts, and stops where there is too much: it holds one token at a
+// time, while encoding/json makes everything of what it is given.
+func checkStrict(body []byte, maxReferences int) (names map[string]bool, err error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("it is not UTF-8")
 	}
-	c := strictChecker{dec: json.NewDecoder(bytes.NewReader(body)), top: make(map[string]bool)}
+	c := strictChecker{dec: json.NewDecoder(bytes.NewReader(body)), top: make(map[string]bool), maxReferences: maxReferences}
 	c.dec.UseNumber()
 	tok, err := c.dec.Token()
 	if err == nil && tok != json.Delim('{') {
@@ -72,8 +81,23 @@ func sayTruncated(err error) error {
 }
 
 type strictChecker struct {
-	dec *json.Decoder
-	top map[string]bool
+	dec                *json.Decoder
+	top                map[string]bool
+	references, values int // so far
+	maxReferences      int
+}
+
+// count notes one more field of an object, or element of an array at the place.
+func (c *strictChecker) count(p place) error {
+	if c.values++; c.values > maxValues {
+		return fmt.Errorf("it has more than %d fields and values: move data from it into a layer", maxValues)
+	}
+	if p == placeDescriptors {
+		if c.references++; c.references > c.maxReferences {
+			return errReferences(c.maxReferences)
+		}
+	}
+	return nil
 }
 
 // object checks what follows a '{' up to its '}'.
@@ -91,6 +115,9 @@ func (c *strictChecker) object(p place, depth int) error {
 			return err
 		}
 		name, _ := tok.(string) // in an object the decoder accepts nothing else
+		if err := c.count(placeOther); err != nil {
+			return err
+		}
 		if seen[name] {
 			return fmt.Errorf("the field %.80q is there twice", name)
 		}
@@ -119,6 +146,9 @@ func (c *strictChecker) array(p place, depth int) error {
 		element = placeDescriptor
 	}
 	for c.dec.More() {
+		if err := c.count(p); err != nil {
+			return err
+		}
 		if err := c.value(element, depth); err != nil {
 			return err
 		}
