@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -39,12 +40,14 @@ type Handler struct {
 	model *meta.Model
 	auth  registry.Authorizer
 	log   *slog.Logger
+	wait  time.Duration
 }
 
 // New returns the API over the model. Without an authorizer everybody may do
-// everything.
-func New(model *meta.Model, auth registry.Authorizer, log *slog.Logger) *Handler {
-	return &Handler{model: model, auth: auth, log: log}
+// everything. A document has to be there whole after the time of wait; it is so
+// small that how fast it comes does not matter.
+func New(model *meta.Model, auth registry.Authorizer, log *slog.Logger, wait time.Duration) *Handler {
+	return &Handler{model: model, auth: auth, log: log, wait: wait}
 }
 
 // repository is the document that goes over the wire.
@@ -105,7 +108,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 
 // save applies the document of a PUT.
 func (h *Handler) save(w http.ResponseWriter, r *http.Request, name string) error {
+	// Not taken back: net/http does that, and until then it bounds how long it
+	// waits for the rest of a document that was refused.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.wait))
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuse(http.StatusRequestTimeout, registry.CodeSizeInvalid, "the document did not come within %s: send it again", h.wait)
+	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, registry.CodeSizeInvalid, "the document could not be read whole, or has more than %d bytes", maxBody)
 	}

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-oci/slipway/internal/control"
 	"github.com/slipway-oci/slipway/internal/meta"
@@ -43,7 +45,7 @@ func code(t *testing.T, w *httptest.ResponseRecorder) string {
 }
 
 func TestSettings(t *testing.T) {
-	h := control.New(newModel(t), nil, slog.New(slog.DiscardHandler))
+	h := control.New(newModel(t), nil, slog.New(slog.DiscardHandler), time.Minute)
 	if w := do(h, http.MethodGet, "team/app", ""); w.Code != http.StatusNotFound || code(t, w) != "NAME_UNKNOWN" {
 		t.Errorf("GET of nothing: %d %s", w.Code, w.Body)
 	}
@@ -67,7 +69,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	h := control.New(newModel(t), nil, slog.New(slog.DiscardHandler))
+	h := control.New(newModel(t), nil, slog.New(slog.DiscardHandler), time.Minute)
 	for name, c := range map[string]struct {
 		method, name, body string
 		status             int
@@ -112,7 +114,7 @@ func TestAuthorizerIsAsked(t *testing.T) {
 			var asked registry.Access
 			auth := authorizer(func(a registry.Access) error { asked = a; return c.answer })
 			model := newModel(t)
-			h := control.New(model, auth, slog.New(slog.DiscardHandler))
+			h := control.New(model, auth, slog.New(slog.DiscardHandler), time.Minute)
 			w := do(h, http.MethodPut, "team/app", `{"immutableTags": true}`)
 			if w.Code != c.status || code(t, w) != c.code {
 				t.Errorf("%d %s, want %d %s", w.Code, w.Body, c.status, c.code)
@@ -130,5 +132,36 @@ func TestAuthorizerIsAsked(t *testing.T) {
 				t.Errorf("the refused PUT did something: %v", err)
 			}
 		})
+	}
+}
+
+// A document that is announced and does not come ends the request in time.
+func TestDocumentThatNeverComes(t *testing.T) {
+	srv := httptest.NewUnstartedServer(control.New(newModel(t), nil, slog.New(slog.DiscardHandler), 200*time.Millisecond))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	for _, http2 := range []bool{false, true} {
+		transport := srv.Client().Transport.(*http.Transport).Clone()
+		transport.ForceAttemptHTTP2 = http2
+		if !http2 {
+			transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
+		}
+		body, never := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, srv.URL+control.Prefix+"a", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 10
+		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
+		if err != nil {
+			t.Fatalf("HTTP/2 %v: %v", http2, err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestTimeout || (resp.ProtoMajor == 2) != http2 {
+			t.Errorf("%s %s, want 408", resp.Proto, resp.Status)
+		}
+		_ = never.Close()
+		transport.CloseIdleConnections()
 	}
 }

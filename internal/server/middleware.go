@@ -23,11 +23,12 @@ type exchange struct {
 }
 
 // observe wraps a handler with what every request gets: an id, a line in the
-// log, metrics, and an answer even where the handler panics.
-func observe(next http.Handler, route func(*http.Request) string, log *slog.Logger, m *metrics.Requests) http.Handler {
+// log, metrics, an answer even where the handler panics, and the end of an answer
+// that stands still for the time of idle.
+func observe(next http.Handler, route func(*http.Request) string, log *slog.Logger, m *metrics.Requests, idle time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{start: time.Now()}
-		x.ResponseWriter = w
+		x.ResponseWriter, x.idle = w, idle
 
 		id := chooseRequestID(r.Header.Get(headerRequestID))
 		w.Header().Set(headerRequestID, id)
@@ -36,11 +37,17 @@ func observe(next http.Handler, route func(*http.Request) string, log *slog.Logg
 		if r.Body != nil && r.Body != http.NoBody {
 			x.body.ReadCloser = r.Body
 			r.Body = &x.body
+			if r.ProtoMajor == 2 {
+				// See newHTTPServer: what is for HTTP/1 there would end the body
+				// here, also for a handler that reads it only later.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+			}
 		}
 
 		m.Begin()
 		defer func() {
 			aborted := x.finish(r, recover(), log, m)
+			x.renew() // what is in buffers still has to go
 			a := answered{
 				request:  r,
 				route:    route(r),

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-oci/slipway/internal/metrics"
 )
@@ -116,7 +117,7 @@ func TestPanic(t *testing.T) {
 		}
 		w.Header().Set("Docker-Content-Digest", "sha256:x")
 		panic("the bug's own words")
-	}), route, logger, m.Requests))
+	}), route, logger, m.Requests, time.Minute))
 	defer srv.Close()
 
 	resp, err := http.Get(srv.URL + "/early")

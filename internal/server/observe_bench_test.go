@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/slipway-oci/slipway/internal/metrics"
 )
@@ -26,7 +27,7 @@ func BenchmarkObserve(b *testing.B) {
 			}
 			h := observe(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(http.StatusOK)
-			}), routeName, log, metrics.New("v", "go").Requests)
+			}), routeName, log, metrics.New("v", "go").Requests, time.Minute)
 			r := httptest.NewRequest(http.MethodHead, "/v2/team/app/manifests/v1", nil)
 			r.Header.Set("User-Agent", "containerd/2.1.4")
 			b.ReportAllocs()

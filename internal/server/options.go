@@ -25,6 +25,10 @@ type Options struct {
 	Limits       registry.Limits
 	AllowMissing bool // accept sparse indexes and images
 
+	// AnswerIdle is how long an answer may stand still, because its client does
+	// not read, before it is cut off. Default 2 min.
+	AnswerIdle time.Duration
+
 	SweepInterval   time.Duration // 0: never sweep
 	ShutdownTimeout time.Duration // how long requests in flight may take to end
 
@@ -43,8 +47,9 @@ func (o Options) check() error {
 	if (o.TLSCert == "") != (o.TLSKey == "") {
 		return errors.New("TLS needs both --tls-cert and --tls-key")
 	}
-	if o.Meta.Grace < 0 || o.SweepInterval < 0 || o.ShutdownTimeout < 0 || o.Meta.UploadAge < 0 {
-		return errors.New("--grace, --upload-age, --sweep-interval and --shutdown-timeout cannot be negative")
+	if o.Meta.Grace < 0 || o.SweepInterval < 0 || o.ShutdownTimeout < 0 || o.Meta.UploadAge < 0 ||
+		o.Limits.BodyIdle < 0 || o.AnswerIdle < 0 {
+		return errors.New("no period of time can be negative")
 	}
 	if err := checkExposure(o.Listen, o.Htpasswd != "", o.AllowUnauthenticated); err != nil {
 		return err

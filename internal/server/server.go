@@ -27,14 +27,18 @@ import (
 )
 
 // Limits of a connection. There is none on the time that a request or an answer
-// may take: a large layer over a slow line takes hours.
+// may take as long as it moves: a large layer over a slow line takes hours.
 const (
+	defaultBodyIdle   = time.Minute
+	defaultAnswerIdle = 2 * time.Minute
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	// http2Window is how much of a body may be on its way before it is read.
 	// Go's default of 1 MiB holds an upload over a long line back.
 	http2Window = 8 << 20
+	// sideTimeout is how long an answer on the address for monitoring may take.
+	sideTimeout = time.Minute
 	// noticeTimeout is how long requests whose connection was cut may take to
 	// notice it.
 	noticeTimeout = 5 * time.Second
@@ -64,6 +68,12 @@ type Server struct {
 func New(opts Options) (_ *Server, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Limits.BodyIdle == 0 {
+		opts.Limits.BodyIdle = defaultBodyIdle
+	}
+	if opts.AnswerIdle == 0 {
+		opts.AnswerIdle = defaultAnswerIdle
 	}
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -99,7 +109,7 @@ func New(opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.http = newHTTPServer(handler, s.log)
+	s.http = s.newHTTPServer(handler)
 	if cert != nil {
 		s.http.TLSConfig, s.secure = cert.config(), true
 	}
@@ -107,7 +117,8 @@ func New(opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if opts.MetricsListen != "" {
-		s.sideHTTP = newHTTPServer(s.sideHandler(), s.log)
+		s.sideHTTP = s.newHTTPServer(s.sideHandler())
+		s.sideHTTP.WriteTimeout = sideTimeout
 		if s.side, err = listen(opts.MetricsListen, "--metrics-listen"); err != nil {
 			return nil, err
 		}
@@ -143,13 +154,13 @@ func (s *Server) handler(authorizer registry.Authorizer) (http.Handler, error) {
 
 	m := &mux{
 		health:   s.health,
-		control:  control.New(model, authorizer, s.log),
+		control:  control.New(model, authorizer, s.log, s.opts.Limits.BodyIdle),
 		registry: reg,
 	}
 	if s.opts.Metrics {
 		m.metrics = guard(s.metrics.Handler(), authorizer)
 	}
-	observed := observe(m, routeName, s.log, s.metrics.Requests)
+	observed := observe(m, routeName, s.log, s.metrics.Requests, s.opts.AnswerIdle)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.active.Add(1)
 		defer s.active.Add(-1)
@@ -166,17 +177,28 @@ func (s *Server) sideHandler() http.Handler {
 	return m
 }
 
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+func (s *Server) newHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		// net/http reads what a handler left of a body, up to 256 KiB, before it
+		// sends the answer: without a bound, a client that announces a body and
+		// sends none would hold a connection for ever, and needs no credential
+		// for it. It has to be here and not around the handler, because some
+		// requests net/http answers itself (OPTIONS *, Expect). Whoever reads a
+		// large body moves the deadline on, and net/http takes it back at the
+		// body's end: no handler, answer or pause between requests has it.
+		ReadTimeout:    s.opts.Limits.BodyIdle,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
 		// Broken handshakes and the like: a scanner's visit, not our trouble.
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerConnection: http2Window,
 			MaxReceiveBufferPerStream:     http2Window / 2,
+			// The deadlines of answers are a stream's; this one is for a client
+			// that reads nothing of the connection at all.
+			WriteByteTimeout: s.opts.AnswerIdle,
 		},
 	}
 }

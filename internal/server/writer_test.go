@@ -15,12 +15,14 @@ import (
 // fastWriter is a server's writer that can do more than the interface says.
 type fastWriter struct {
 	*httptest.ResponseRecorder
-	source   io.Reader // what ReadFrom was given
+	source   io.Reader // what ReadFrom was given last
+	pieces   int       // how often
 	deadline time.Time
 }
 
 func (w *fastWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.source = r
+	w.pieces++
 	return io.Copy(w.ResponseRecorder, r)
 }
 
@@ -32,13 +34,13 @@ func (w *fastWriter) SetReadDeadline(t time.Time) error {
 // The file itself has to reach the server's writer, or sendfile is lost.
 func TestReadFromReachesTheServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "layer")
-	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 100_000), 0o600); err != nil {
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 2_500_000), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := start(t, nil)
 	through := func(serve http.HandlerFunc) *fastWriter {
 		w := &fastWriter{ResponseRecorder: httptest.NewRecorder()}
-		observe(serve, routeName, h.Server.log, h.metrics.Requests).
+		observe(serve, routeName, h.Server.log, h.metrics.Requests, time.Minute).
 			ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v2/", nil))
 		return w
 	}
@@ -61,8 +63,11 @@ func TestReadFromReachesTheServer(t *testing.T) {
 	if _, ok := limited.R.(*os.File); !ok {
 		t.Errorf("http.ServeContent gave the server a limited %T, want a file", limited.R)
 	}
-	if w.Body.Len() != 100_000 {
+	if w.Body.Len() != 2_500_000 {
 		t.Errorf("%d bytes came through", w.Body.Len())
+	}
+	if w.pieces != 3 {
+		t.Errorf("in %d pieces, want 3 of at most %d bytes", w.pieces, answerPiece)
 	}
 
 	f := open()
