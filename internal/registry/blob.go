@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -54,9 +53,7 @@ func (h *Handler) getBlob(w http.ResponseWriter, r *http.Request, t target) erro
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Cache-Control", cacheForever)
 	header.Set("ETag", `"`+d.String()+`"`)
-	// ServeContent hands the file to the connection (sendfile) and knows
-	// ranges and preconditions.
-	http.ServeContent(rangeErrors(w, r), r, "", time.Time{}, source.Content)
+	serveContent(w, r, source.Content)
 	return nil
 }
 

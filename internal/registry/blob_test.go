@@ -37,6 +37,16 @@ func TestBlobGet(t *testing.T) {
 		step{do: "GET " + path, header: rng("bytes=0-0,2-2"), status: 206, want: map[string]string{"Content-Type": "*"}},
 		step{do: "GET " + path, header: rng("bytes=11-"), status: 416, code: CodeSizeInvalid, want: map[string]string{"Content-Range": "bytes */11"}},
 		step{do: "GET " + path, header: rng("bytes=x"), status: 416, code: CodeSizeInvalid},
+		// What is no range of bytes is ignored (RFC 9110, section 14.2), as is a
+		// range that asks for no bytes.
+		step{do: "GET " + path, header: rng("lines=0-1"), status: 200, want: whole, text: "hello world"},
+		step{do: "GET " + path, header: rng("Bytes=0-1"), status: 200, text: "hello world"},
+		step{do: "GET " + path, header: rng("bytes=-0"), status: 200, text: "hello world"},
+		step{do: "GET " + path, header: rng("bytes=0-99999999999999999999"), status: 200, text: "hello world"},
+		// And only GET has ranges.
+		step{do: "HEAD " + path, header: rng("bytes=0-4"), status: 200, want: whole},
+		step{do: "HEAD " + path, header: rng("bytes=11-"), status: 200, want: whole},
+		step{do: "HEAD " + path, header: []string{"Range: bytes=0-4", `If-None-Match: "` + d + `"`}, status: 304},
 		step{do: "GET " + path, header: []string{"Range: bytes=0-4", `If-Range: "` + d + `"`}, status: 206, text: "hello"},
 		step{do: "GET " + path, header: []string{"Range: bytes=0-4", `If-Range: "other"`}, status: 200, text: "hello world"},
 		step{do: "GET " + path, header: []string{`If-None-Match: "` + d + `"`}, status: 304, text: ""},

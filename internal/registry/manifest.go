@@ -59,7 +59,7 @@ func (h *Handler) getManifest(w http.ResponseWriter, r *http.Request, t target) 
 		_, _ = w.Write(body)
 		return nil
 	}
-	http.ServeContent(rangeErrors(w, r), r, "", time.Time{}, bytes.NewReader(body))
+	serveContent(w, r, bytes.NewReader(body))
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // contentRange is the Content-Range of a chunk: which bytes of the blob the
@@ -43,16 +45,32 @@ func rangeOf(size int64) string {
 	return "0-" + strconv.FormatInt(max(size-1, 0), 10)
 }
 
-// rangeErrors returns w so that a range that cannot be satisfied is answered in
-// the registry's own form. Only a request for a range pays for it, and the file
-// still goes to the connection directly.
-func rangeErrors(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-	if r.Header.Get("Range") == "" {
-		return w
+// serveContent is [http.ServeContent], which hands a file to the connection
+// (sendfile) and knows ranges and preconditions, made to ignore the Ranges that
+// RFC 9110, section 14.2, wants ignored: of any method but GET, and in units
+// other than bytes. One that cannot be satisfied is answered in the registry's
+// own form.
+func serveContent(w http.ResponseWriter, r *http.Request, content io.ReadSeeker) {
+	if value := r.Header.Get("Range"); value != "" {
+		if r.Method == http.MethodGet && strings.HasPrefix(value, "bytes=") && !misreadRange.MatchString(value) {
+			w = &rangeWriter{ResponseWriter: w}
+		} else {
+			// A copy: who serves the handler may want to log the request.
+			r = r.WithContext(r.Context())
+			r.Header = r.Header.Clone()
+			r.Header.Del("Range")
+		}
 	}
-	return &rangeWriter{ResponseWriter: w}
+	http.ServeContent(w, r, "", time.Time{}, content)
 }
 
+// misreadRange matches what net/http gets wrong: the last 0 bytes it answers
+// with 206 and a Content-Range that ends before it starts, and more than it can
+// count with 416. Any Range may be ignored, so these are.
+var misreadRange = regexp.MustCompile(`[=,]\s*-\s*\+?0+\s*(?:,|$)|[0-9]{19}`)
+
+// rangeWriter goes between ServeContent and the connection where there is a
+// Range; the file still goes there directly.
 type rangeWriter struct {
 	http.ResponseWriter
 	refused bool // an error went out; ServeContent's own text is swallowed
