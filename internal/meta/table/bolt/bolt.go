@@ -33,10 +33,6 @@ import (
 // ErrClosed is returned by every call after Close.
 var ErrClosed = errors.New("bolt: table is closed")
 
-// ErrBroken is wrapped by every Write after a commit that failed; see
-// [Table.Write].
-var ErrBroken = errors.New("bolt: an earlier commit failed, no more writes until the table is opened again")
-
 // lockTimeout is how long Open waits for another process to let go of the
 // file: long enough for one that is just shutting down.
 const lockTimeout = time.Second
@@ -66,6 +62,7 @@ type Table struct {
 	closeOnce sync.Once
 	closeErr  error
 
+	broken          atomic.Pointer[error] // set once, by the writer
 	writes, commits atomic.Uint64
 }
 

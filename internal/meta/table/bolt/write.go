@@ -44,8 +44,9 @@ type step struct {
 // Where ctx ends while the Write is queued, it is withdrawn and certainly does
 // not happen; once the writer has taken it, it may have happened or not.
 //
-// After a commit that failed, this and all further Writes return an error that
-// wraps [ErrBroken]; reads go on. A failed fsync may have dropped pages that
+// A Write that the disk has no room for returns an error that wraps [ErrFull].
+// After a commit that failed otherwise, this and all further Writes return one
+// that wraps [ErrBroken]; reads go on. A failed fsync may have dropped pages that
 // the kernel still shows as written, and the next fsync would succeed without
 // them: a commit on top could acknowledge what the disk does not have. Every
 // Write acknowledged before is safe. The way out is to mend the disk and open
@@ -137,7 +138,6 @@ func (t *Table) take() (batch []*request, last bool) {
 // the queue is empty.
 func (t *Table) writer() {
 	defer close(t.done)
-	var broken error
 	for range t.wake {
 		for {
 			// Those who were just answered, and are about to write again, go
@@ -145,13 +145,10 @@ func (t *Table) writer() {
 			// which waits for the other's commit.
 			runtime.Gosched()
 			batch, last := t.take()
-			if broken == nil && len(batch) > 0 {
-				broken = t.commit(batch)
+			if len(batch) > 0 {
+				t.perform(batch)
 			}
 			for _, req := range batch {
-				if broken != nil {
-					req.outcome = broken
-				}
 				req.answer <- req.outcome
 			}
 			if last {
@@ -164,11 +161,35 @@ func (t *Table) writer() {
 	}
 }
 
+// perform commits the batch, unless the table is broken, and sets the outcome
+// of each request.
+func (t *Table) perform(batch []*request) {
+	err := t.Err()
+	if err == nil {
+		err = t.commit(batch)
+	}
+	if errors.Is(err, ErrFull) && len(batch) > 1 {
+		// A deletion that would make room is not to fail with what needs it.
+		for _, req := range batch {
+			t.perform([]*request{req})
+		}
+		return
+	}
+	if errors.Is(err, ErrBroken) && t.Err() == nil {
+		t.broken.Store(&err)
+	}
+	if err != nil {
+		for _, req := range batch {
+			req.outcome = err
+		}
+	}
+}
+
 // errNothingChanged makes bbolt roll back instead of commit.
 var errNothingChanged = errors.New("nothing changed")
 
 // commit performs the batch in one transaction and sets the outcome of each
-// request. An error is the answer to all of them, and to those that follow.
+// request. An error, ErrFull or ErrBroken, is the answer to all of them.
 func (t *Table) commit(batch []*request) (err error) {
 	// bbolt panics where it finds the file damaged. It has rolled back by
 	// then, and the callers are owed an answer.
@@ -177,10 +198,13 @@ func (t *Table) commit(batch []*request) (err error) {
 			err = fmt.Errorf("%w: panic: %v", ErrBroken, p)
 		}
 	}()
+	var id int
 	err = t.update(func(tx *bbolt.Tx) error {
+		id = tx.ID()
 		b := tx.Bucket(bucketName)
 		changed := false
 		for _, req := range batch {
+			req.outcome = nil // of a try before
 			if err := req.apply(b); err != nil {
 				return err
 			}
@@ -196,7 +220,7 @@ func (t *Table) commit(batch []*request) (err error) {
 	case errors.Is(err, errNothingChanged):
 		err = nil
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrBroken, err)
+		return t.failed(id, err)
 	default:
 		t.commits.Add(1)
 	}
