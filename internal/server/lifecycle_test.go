@@ -140,3 +140,21 @@ func TestHealthOfABrokenTable(t *testing.T) {
 	}
 	eventually(t, "a line in the log", func() bool { return strings.Contains(h.log.String(), "input/output error") })
 }
+
+// readOnlyTable is a table that can be read and will not be written any more.
+type readOnlyTable struct{ table.Table }
+
+func (readOnlyTable) Err() error { return errors.New("/secret/path: fsync: input/output error") }
+
+func TestHealthOfATableThatTakesNoWrites(t *testing.T) {
+	h := start(t, nil)
+	if _, ok := h.health.table.(breakable); !ok {
+		t.Errorf("a %T cannot tell that it is broken", h.health.table)
+	}
+	h.health.table = readOnlyTable{h.data.Table}
+	a := h.do(http.MethodGet, "/healthz", nil)
+	if a.StatusCode != 503 || strings.Contains(string(a.body), "secret") || !strings.Contains(string(a.body), "restart") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	eventually(t, "a line in the log", func() bool { return strings.Contains(h.log.String(), "input/output error") })
+}
