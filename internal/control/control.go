@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/slipway-oci/slipway/internal/meta"
@@ -163,6 +164,8 @@ func wireError(err error) *registry.Error {
 		e := refuse(http.StatusTooManyRequests, registry.CodeTooManyRequests, "too many requests change the same thing at the same time: try again")
 		e.Header = http.Header{"Retry-After": {"1"}}
 		return e
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return refuse(http.StatusInsufficientStorage, registry.CodeUnknown, "the registry has no space left: its operator has to make some")
 	default:
 		e := refuse(http.StatusServiceUnavailable, registry.CodeUnknown, "the registry could not do this just now: try again")
 		e.Header = http.Header{"Retry-After": {"1"}}

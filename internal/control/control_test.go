@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,6 +109,7 @@ func TestAuthorizerIsAsked(t *testing.T) {
 	}{
 		"who":    {&registry.Challenge{Header: `Basic realm="x"`}, 401, "UNAUTHORIZED"},
 		"no":     {fmt.Errorf("not yours: %w", registry.ErrDenied), 403, "DENIED"},
+		"full":   {fmt.Errorf("write away: %w", syscall.ENOSPC), 507, "UNKNOWN"},
 		"broken": {errors.New("database of users is away"), 503, "UNKNOWN"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,9 @@ var ErrFull = errors.New("bolt: the disk is full, nothing of this write was kept
 // reason; see [Table.Write].
 var ErrBroken = errors.New("bolt: a commit failed and what the disk holds is uncertain, no more writes until the registry is restarted")
 
-// isFull reports whether bbolt's commit failed because the file could not be
-// written or grown for lack of space (or of quota), and for no other reason.
+// spaceError returns ENOSPC or EDQUOT if bbolt's commit failed because the file
+// could not be written or grown for lack of space or quota, and for no other
+// reason; else nil.
 //
 // That is harmless, unlike a failed fsync. A commit writes to pages that nothing
 // refers to, all of them before its first fsync of data, and only then the meta
@@ -36,25 +37,26 @@ var ErrBroken = errors.New("bolt: a commit failed and what the disk holds is unc
 // systems that allocate late report there: the kernel may then have dropped
 // pages that it still shows. fdatasync's comes as a bare errno, fsync's with
 // another Op, and db.grow's under another text than its ftruncate's.
-func isFull(err error) bool {
+func spaceError(err error) error {
 	const grow = "file resize error: " // by db.grow, which keeps of the cause only the text
 	var path *fs.PathError
 	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.As(err, &path) && path.Op == "write" && errors.Is(path.Err, cause) {
-			return true
+			return cause
 		}
 		if text := err.Error(); strings.HasPrefix(text, grow) && strings.HasSuffix(text, ": "+cause.Error()) {
-			return true
+			return cause
 		}
 	}
-	return false
+	return nil
 }
 
 // failed makes of the error of a commit what its callers are told: ErrFull if
 // it is certain that the commit did not happen, else ErrBroken.
 func (t *Table) failed(id int, err error) error {
-	if !isFull(err) {
-		return fmt.Errorf("%w: %w", ErrBroken, err)
+	space := spaceError(err)
+	if space == nil {
+		return broken(err)
 	}
 	// The write that found no room can have been the meta page's own. Readers
 	// see then whether it counts: cut short it is not valid, and the next
@@ -62,10 +64,14 @@ func (t *Table) failed(id int, err error) error {
 	// commit that nobody believes in.
 	var committed int
 	if viewErr := t.db.View(func(tx *bbolt.Tx) error { committed = tx.ID(); return nil }); viewErr != nil || committed >= id {
-		return fmt.Errorf("%w: %w", ErrBroken, errors.Join(err, viewErr))
+		return broken(errors.Join(err, viewErr))
 	}
-	return fmt.Errorf("%w: %w", ErrFull, err)
+	return fmt.Errorf("%w (%w): %v", ErrFull, space, err)
 }
+
+// broken does not wrap its cause: with an fsync's ENOSPC in the chain, whoever
+// looks for a full disk would take it for one.
+func broken(cause error) error { return fmt.Errorf("%w: %v", ErrBroken, cause) }
 
 // Err returns why the table takes no more writes, or nil while it does. It costs
 // next to nothing. A full disk is no reason.

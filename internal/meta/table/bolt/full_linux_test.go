@@ -216,6 +216,9 @@ func TestFullOrBroken(t *testing.T) {
 			if errors.Is(err, ErrBroken) != c.broken || errors.Is(err, ErrFull) == c.broken {
 				t.Errorf("%v: %v", c.err, err)
 			}
+			if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full == c.broken {
+				t.Errorf("%v seems to be a full disk: %v", err, full)
+			}
 			if (tab.Err() != nil) != c.broken {
 				t.Errorf("Err: %v", tab.Err())
 			}

@@ -195,7 +195,7 @@ func (t *Table) commit(batch []*request) (err error) {
 	// then, and the callers are owed an answer.
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: panic: %v", ErrBroken, p)
+			err = broken(fmt.Errorf("panic: %v", p))
 		}
 	}()
 	var id int
