@@ -19,6 +19,7 @@ import (
 
 	"github.com/slipway-oci/slipway/internal/blob"
 	"github.com/slipway-oci/slipway/internal/blob/disk"
+	"github.com/slipway-oci/slipway/internal/durable"
 	"github.com/slipway-oci/slipway/internal/meta/table"
 	"github.com/slipway-oci/slipway/internal/meta/table/bolt"
 )
@@ -47,12 +48,17 @@ type Dir struct {
 // Open opens the data directory, and creates it where it is not there. The
 // cost does not depend on what is in it. The error is ErrInUse if another
 // process has it.
-func Open(dir string) (*Dir, error) {
+func Open(dir string) (*Dir, error) { return open(dir, (*os.File).Sync) }
+
+// open is Open; sync makes the entries of a folder durable.
+func open(dir string, sync func(*os.File) error) (*Dir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Ahead of everything in it: table and store sync what they make in the
+	// directory, not the directory.
+	if err := durable.MakeDir(dir, sync); err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	t, err := bolt.Open(filepath.Join(dir, tableFile), bolt.Options{})
@@ -129,20 +135,12 @@ func createKey(path string) ([]byte, error) {
 		err = os.Rename(fresh, path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create upload key: %w", err)
 	}
 	return key, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func trimNewline(b []byte) []byte {

@@ -109,7 +109,4 @@ func TestCollect(t *testing.T) {
 	if a := again.do(http.MethodPut, withDigest(location, digestOf([]byte("x"))), strings.NewReader("x")); a.StatusCode != http.StatusCreated {
 		t.Errorf("the open upload: %d %s", a.StatusCode, a.body)
 	}
-	if _, err := datadir.OpenExisting(t.TempDir()); err == nil {
-		t.Error("an empty directory is taken for a registry")
-	}
 }

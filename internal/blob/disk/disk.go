@@ -26,6 +26,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/slipway-oci/slipway/internal/blob"
+	"github.com/slipway-oci/slipway/internal/durable"
 )
 
 // shards is the number of folders. Their names are two hexadecimal digits.
@@ -86,32 +87,10 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.sync = func(*os.File) error { return nil }
 	}
 	s.renew()
-	if err := s.makeRoot(dir); err != nil {
+	if err := durable.MakeDir(dir, s.sync); err != nil {
 		return nil, fmt.Errorf("disk: open store: %w", err)
 	}
 	return s, nil
-}
-
-// makeRoot makes a folder and those above it, each durable in its parent.
-func (s *Store) makeRoot(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is not a folder", dir)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := s.makeRoot(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return s.syncFolder(parent)
 }
 
 // renew takes a new instance name, which makes all unsynced bytes untrusted.

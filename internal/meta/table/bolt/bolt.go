@@ -17,9 +17,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +25,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/slipway-oci/slipway/internal/durable"
 	"github.com/slipway-oci/slipway/internal/meta/table"
 )
 
@@ -118,7 +117,7 @@ func prepare(db *bbolt.DB, path string, opts Options) error {
 		// bbolt syncs the file and not its directory entry: without this, a
 		// crash of the machine could take the whole new file. It comes ahead
 		// of the bucket, so that an Open that got no further does it again.
-		if err := syncDir(filepath.Dir(path)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 			return fmt.Errorf("sync the directory: %w", err)
 		}
 	}
@@ -126,17 +125,6 @@ func prepare(db *bbolt.DB, path string, opts Options) error {
 		_, err := tx.CreateBucketIfNotExists(bucketName)
 		return err
 	})
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // has no such call, and needs none
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Stats says what the writer has done since Open.
