@@ -165,7 +165,9 @@ func wireError(err error) *registry.Error {
 		e.Header = http.Header{"Retry-After": {"1"}}
 		return e
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return refuse(http.StatusInsufficientStorage, registry.CodeUnknown, "the registry has no space left: its operator has to make some")
+		e := refuse(http.StatusServiceUnavailable, registry.CodeUnknown, "the registry has no space left: its operator has to make some")
+		e.Header = http.Header{"Retry-After": {"60"}}
+		return e
 	default:
 		e := refuse(http.StatusServiceUnavailable, registry.CodeUnknown, "the registry could not do this just now: try again")
 		e.Header = http.Header{"Retry-After": {"1"}}

@@ -109,7 +109,7 @@ func TestAuthorizerIsAsked(t *testing.T) {
 	}{
 		"who":    {&registry.Challenge{Header: `Basic realm="x"`}, 401, "UNAUTHORIZED"},
 		"no":     {fmt.Errorf("not yours: %w", registry.ErrDenied), 403, "DENIED"},
-		"full":   {fmt.Errorf("write away: %w", syscall.ENOSPC), 507, "UNKNOWN"},
+		"full":   {fmt.Errorf("write away: %w", syscall.ENOSPC), 503, "UNKNOWN"},
 		"broken": {errors.New("database of users is away"), 503, "UNKNOWN"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +123,9 @@ func TestAuthorizerIsAsked(t *testing.T) {
 			}
 			if c.status == 401 && w.Header().Get("WWW-Authenticate") != `Basic realm="x"` {
 				t.Errorf("no challenge: %v", w.Header())
+			}
+			if strings.Contains(w.Body.String(), "no space") != errors.Is(c.answer, syscall.ENOSPC) {
+				t.Errorf("the answer does not tell a full disk from others: %s", w.Body)
 			}
 			if strings.Contains(w.Body.String(), "away") {
 				t.Errorf("the answer tells what is inside: %s", w.Body)
