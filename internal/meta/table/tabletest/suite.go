@@ -26,6 +26,8 @@ type Options struct {
 	// Small does fewer rounds, and leaves out those with megabytes of items,
 	// for stand-ins that are slow.
 	Small bool
+	// Without names groups of tests to leave out, for what a stand-in cannot do.
+	Without []string
 }
 
 // Run proves that the table which open returns keeps the contract. It is
@@ -37,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) table.Table, opts ...Options) {
 	for _, opt := range opts {
 		o.Serial = o.Serial || opt.Serial
 		o.Small = o.Small || opt.Small
+		o.Without = append(o.Without, opt.Without...)
 	}
 	for _, group := range []struct {
 		name       string
@@ -69,6 +72,9 @@ func Run(t *testing.T, open func(t *testing.T) table.Table, opts ...Options) {
 		t.Run(group.name, func(t *testing.T) {
 			if group.concurrent && o.Serial {
 				t.Skip("left out by Options.Serial")
+			}
+			if slices.Contains(o.Without, group.name) {
+				t.Skip("left out by Options.Without")
 			}
 			group.run(t, &subject{Table: open(t), opts: o, space: newSpace()})
 		})
