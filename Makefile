@@ -39,6 +39,10 @@ check: ## What a change has to pass: formatting, vet, staticcheck, tests with th
 	go run $(STATICCHECK) ./...
 	go test -race ./...
 
+.PHONY: standins
+standins: ## The AWS engines against stand-ins for DynamoDB and S3 (moto_server, minidyn, versitygw).
+	SLIPWAY_STANDINS=1 go test -count=1 ./internal/meta/table/dynamo/... ./internal/blob/...
+
 .PHONY: conformance
 conformance: ## The OCI conformance suite alone, with its report.
 	go test -count=1 -v ./internal/conformance
