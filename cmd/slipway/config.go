@@ -23,7 +23,6 @@ import (
 // The command line comes first, then the environment, then the file, then the
 // default.
 type configFile struct {
-	path   string
 	values map[string]string
 }
 
@@ -32,21 +31,29 @@ var _ kong.Resolver = (*configFile)(nil)
 // Validate has nothing to say before the command is known.
 func (c *configFile) Validate(*kong.Application) error { return nil }
 
+// load reads the file that the command is told to take, before any flag is
+// resolved: kong puts the name of the flag that it asks for before what Resolve
+// returns as an error.
+func (c *configFile) load(ctx *kong.Context, path *kong.Path) error {
+	if path.Command == nil {
+		return nil
+	}
+	name := configPath(ctx, path)
+	if name == "" {
+		return nil
+	}
+	values, err := readConfig(name, knownFlags(ctx.Model.Node))
+	if err != nil {
+		return err
+	}
+	c.values = values
+	return nil
+}
+
 // Resolve returns the file's value of the flag, or nil.
-func (c *configFile) Resolve(ctx *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	if flag.Name == "config" || len(flag.Envs) == 0 {
 		return nil, nil
-	}
-	path := configPath(ctx, parent)
-	if path == "" {
-		return nil, nil
-	}
-	if c.values == nil || c.path != path {
-		values, err := readConfig(path, knownFlags(ctx.Model.Node))
-		if err != nil {
-			return nil, err
-		}
-		c.path, c.values = path, values
 	}
 	// Kong asks resolvers about all flags that are not on the command line,
 	// those from the environment included.

@@ -67,6 +67,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 type output struct{ out, err io.Writer }
 
 func newParser(grammar *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	file := new(configFile)
 	return kong.New(grammar,
 		kong.Name("slipway"),
 		kong.Description("A container registry of your own."),
@@ -76,6 +77,7 @@ func newParser(grammar *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Ko
 		kong.DefaultEnvars("SLIPWAY"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 		kong.ValueFormatter(describe),
-		kong.Resolvers(&configFile{}),
+		kong.WithBeforeResolve(file.load),
+		kong.Resolvers(file),
 	)
 }

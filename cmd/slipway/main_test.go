@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 	want := &serveCommand{
 		Listen: "127.0.0.1:5000", Data: "./data",
 		MaxManifestSize: 4 << 20, MaxManifestRefs: 2000, MaxBlobSize: 50 << 30, MaxUploads: 1000,
-		UploadAge: 24 * time.Hour, UploadIdleTimeout: time.Minute,
+		UploadAge: 24 * time.Hour, UploadIdleTimeout: time.Minute, DownloadIdleTimeout: 2 * time.Minute,
 		Grace: 6 * time.Hour, SweepInterval: time.Minute, ShutdownTimeout: 5 * time.Minute,
 		LogFormat: "text", LogLevel: "info", Metrics: true,
 	}
@@ -112,6 +112,32 @@ func TestConfigFileRefused(t *testing.T) {
 	}
 	if _, err := parse(t, "--config", "/nonexistent.yaml"); err == nil {
 		t.Error("a config file that is not there is ignored")
+	}
+}
+
+// The file is read before any flag is resolved: what is wrong with it is not
+// told as if it were wrong with the first of them.
+func TestConfigFileErrorsNameTheFile(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.yaml")
+	misspelt := file(t, "bad.yaml", "lisen: x\n")
+	for path, want := range map[string]string{
+		misspelt: "config file " + misspelt + ": there is no flag --lisen; ",
+		missing:  "read config file: open " + missing + ": ",
+	} {
+		if _, err := parse(t, "--config", path); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("by flag: %v, want %q", err, want)
+		}
+		t.Setenv("SLIPWAY_CONFIG", path)
+		if _, err := parse(t); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("by environment: %v, want %q", err, want)
+		}
+		// All flags on the command line: it is read all the same.
+		if _, err := parse(t, "--listen", "x:1"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("with flags: %v, want %q", err, want)
+		}
+		if code := run([]string{"version"}, new(bytes.Buffer), new(bytes.Buffer)); code != 0 {
+			t.Errorf("a command that takes no config file reads it: %d", code)
+		}
 	}
 }
 
@@ -189,6 +215,8 @@ func TestCommandLine(t *testing.T) {
 		{"nonsense", 2, "", "nonsense"},
 		{"serve --nonsense", 2, "", "--nonsense"},
 		{"serve --max-blob-size much", 2, "", "10GiB"},
+		{"serve --max-uploads=-1", 2, "", "--max-uploads"},
+		{"gc --once --grace 0s", 2, "", "--grace"},
 		{"serve --listen 0.0.0.0:0", 1, "", "--allow-unauthenticated"},
 		{"serve --tls-cert x", 1, "", "--tls-key"},
 		{"gc", 1, "", "--once"},

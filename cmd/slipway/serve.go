@@ -25,16 +25,17 @@ type serveCommand struct {
 	Htpasswd             string `help:"File of users, bcrypt entries as by 'htpasswd -B'. Nobody else gets in then. Read again when it changes." placeholder:"FILE"`
 	AllowUnauthenticated bool   `help:"Listen beyond loopback without --htpasswd: whoever reaches the address may do everything."`
 
-	MaxManifestSize   size          `help:"Largest manifest." default:"4MiB" placeholder:"SIZE"`
-	MaxManifestRefs   int           `help:"Most descriptors in one manifest." default:"2000" placeholder:"N"`
-	MaxBlobSize       size          `help:"Largest blob; 0 for no limit." default:"50GiB" placeholder:"SIZE"`
-	MaxUploads        int           `help:"Most open uploads in one repository." default:"1000" placeholder:"N"`
-	UploadAge         time.Duration `help:"How long an upload may take from start to end." default:"24h" placeholder:"TIME"`
-	UploadIdleTimeout time.Duration `help:"How long a body may stand still before the request ends; the upload can be resumed." default:"1m" placeholder:"TIME"`
-	ImmutableTags     bool          `help:"New repositories get immutable tags: a tag, once pushed, cannot be moved."`
-	AllowMissing      bool          `help:"Accept sparse indexes and images: what a manifest lists need not be there."`
+	MaxManifestSize     size          `help:"Largest manifest; 1KiB to 64MiB." default:"4MiB" placeholder:"SIZE"`
+	MaxManifestRefs     int           `help:"Most descriptors in one manifest; 1 to 2000." default:"2000" placeholder:"N"`
+	MaxBlobSize         size          `help:"Largest blob; 0 for no limit." default:"50GiB" placeholder:"SIZE"`
+	MaxUploads          int           `help:"Most open uploads in one repository; 1 to 100000." default:"1000" placeholder:"N"`
+	UploadAge           time.Duration `help:"How long an upload may take from start to end; at least 1s." default:"24h" placeholder:"TIME"`
+	UploadIdleTimeout   time.Duration `help:"How long a body may stand still before the request ends; the upload can be resumed. At least 1s." default:"1m" placeholder:"TIME"`
+	DownloadIdleTimeout time.Duration `help:"How long an answer may stand still, because its client does not read, before it is cut off; 1 MiB has to get through in this time (by default 50 KB/s is safe). At least 1s." default:"2m" placeholder:"TIME"`
+	ImmutableTags       bool          `help:"New repositories get immutable tags: a tag, once pushed, cannot be moved."`
+	AllowMissing        bool          `help:"Accept sparse indexes and images: what a manifest lists need not be there."`
 
-	Grace         time.Duration `help:"How long content that nothing refers to is kept before it is marked, and again before its bytes are deleted." default:"6h" placeholder:"TIME"`
+	Grace         time.Duration `help:"How long content that nothing refers to is kept before it is marked, and again before its bytes are deleted; at least 1ms." default:"6h" placeholder:"TIME"`
 	SweepInterval time.Duration `help:"How often to look for content whose time is up; 0 for never." default:"1m" placeholder:"TIME"`
 
 	ShutdownTimeout time.Duration `help:"How long uploads and downloads in flight may take to end after SIGTERM. A second signal ends at once." default:"5m" placeholder:"TIME"`
@@ -77,6 +78,7 @@ func (c *serveCommand) Run(o output) error {
 			UploadAge:     c.UploadAge,
 		},
 		AllowMissing:    c.AllowMissing,
+		AnswerIdle:      c.DownloadIdleTimeout,
 		SweepInterval:   c.SweepInterval,
 		ShutdownTimeout: c.ShutdownTimeout,
 		Metrics:         c.Metrics,

@@ -32,3 +32,15 @@ func (s *size) UnmarshalText(text []byte) error {
 	*s = size(n * unit)
 	return nil
 }
+
+// String writes the size with the largest unit that keeps it whole.
+func (s size) String() string {
+	n, unit := int64(s), ""
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, next
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
