@@ -79,6 +79,7 @@ type Store struct {
 	client  *s3.Client
 	presign *s3.PresignClient
 	owner   *string // ExpectedBucketOwner, or nil
+	maxCopy int64   // bytes that CopyObject takes; less in tests
 
 	buffers sync.Pool // of *[]byte, for parts
 }
@@ -105,7 +106,7 @@ func New(opts Options) (*Store, error) {
 	if opts.MaxAttempts == 0 {
 		opts.MaxAttempts = 5
 	}
-	s := &Store{opts: opts, client: tuned(opts.Client, opts.MaxAttempts), presign: opts.Presign}
+	s := &Store{opts: opts, client: tuned(opts.Client, opts.MaxAttempts), presign: opts.Presign, maxCopy: maxCopy}
 	if s.presign == nil {
 		s.presign = s3.NewPresignClient(s.client)
 	}

@@ -59,7 +59,7 @@ func (s *Store) verify(ctx context.Context, key string, want digest.Digest, size
 	if out.ChecksumType == types.ChecksumTypeFullObject {
 		got = aws.ToString(out.ChecksumSHA256)
 	}
-	if got == "" && size <= maxCopy {
+	if got == "" && size <= s.maxCopy {
 		if got, err = s.verifyCopy(ctx, key, out.ETag); err != nil {
 			return err
 		}
