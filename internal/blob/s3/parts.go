@@ -46,7 +46,7 @@ func (s *Store) release(b []byte) { s.buffers.Put(&b) }
 
 // grow returns b with more capacity, but at most that of most bytes.
 func (s *Store) grow(b []byte, most int) []byte {
-	return append(make([]byte, 0, min(max(2*cap(b), firstBuffer), most)), b...)
+	return append(make([]byte, 0, min(max(4*cap(b), firstBuffer), most)), b...)
 }
 
 // sender sends parts in the background. After an error it sends no more.

@@ -136,7 +136,7 @@ func follow(t *testing.T, url, method string, header http.Header) *http.Response
 var suite = blobtest.Options{
 	Fetch:        fetch,
 	OpensMissing: true,
-	Boundaries:   []int{4 << 10, 8 << 20, 13 << 20, 21 << 20},
+	Boundaries:   []int{4 << 10, 13 << 20},
 	Quick:        true,
 }
 

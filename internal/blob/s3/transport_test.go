@@ -269,10 +269,10 @@ func TestMemory(t *testing.T) {
 			return next.RoundTrip(r)
 		})
 	})}
-	b := make([]byte, 100<<20)
+	b := make([]byte, 60<<20)
 	x.complete(x.append(x.begin(digest.SHA256), b), b)
-	if most != 2 {
-		t.Errorf("%d parts were on their way at a time, want 2", most)
+	if most < 1 || most > 2 {
+		t.Errorf("%d parts were on their way at a time, want 1 or 2", most)
 	}
 }
 
