@@ -89,12 +89,12 @@ func (p *sender) send(ctx context.Context, buf []byte, n int, rest *blob.Hasher,
 	p.sent = append(p.sent, make(chan part, 1))
 	to := p.sent[i]
 	p.group.Go(func() error {
-		defer p.s.release(buf)
 		rest.Write(buf[seen:n])
 		got, err := p.s.uploadPart(p.ctx, p.key, id, number, buf[:n], sum(rest.Sum(nil)))
 		if err != nil {
-			return err
+			return err // a request that failed may still read the buffer
 		}
+		p.s.release(buf)
 		to <- got
 		return nil
 	})
