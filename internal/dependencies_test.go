@@ -33,7 +33,7 @@ func TestDataPath(t *testing.T) {
 		"internal/registry": {"github.com/opencontainers/go-digest", "github.com/opencontainers/image-spec/",
 			module + "/internal/blob", module + "/internal/meta", module + "/internal/registry"},
 	}
-	engines := []string{module + "/internal/meta/table/bolt", module + "/internal/meta/table/dynamo", module + "/internal/blob/disk"}
+	engines := []string{module + "/internal/meta/table/bolt", module + "/internal/meta/table/dynamo", module + "/internal/blob/disk", module + "/internal/blob/s3"}
 	for pkg, prefixes := range allowed {
 		deps := goList(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+"/"+pkg)
 		for _, dep := range deps {
