@@ -122,12 +122,18 @@ func (m *Model) readPush(ctx context.Context, p Push) (pushState, error) {
 	}
 
 	row := p.row(m.now(), s.object(p))
-	if s.exists {
+	k := manifestKey(p.Repository, p.Digest)
+	switch {
+	case !s.exists:
+		s.actions = append(s.actions, table.Put(m.item(k, row, p.Body), beforeIs))
+	case before.Doomed:
 		row = *before
+		row.Doomed = false
+		s.actions = append(s.actions, table.Put(m.item(k, row, p.Body), beforeIs))
+	default:
+		row = *before
+		s.actions = append(s.actions, table.Check(k, beforeIs))
 	}
-	// One that exists is written again with the tags that are set to it: its
-	// deletion must notice them.
-	s.actions = append(s.actions, table.Put(m.item(manifestKey(p.Repository, p.Digest), row, p.Body), beforeIs))
 	if p.Referrer != nil && !s.exists {
 		a, err := m.referrerAction(p)
 		if err != nil {

@@ -114,6 +114,9 @@ type (
 		Pushed    time.Time     `json:"pushed"`
 		// Only in manifest rows: what the manifest holds on to, for its deletion.
 		Children children `json:"children,omitzero"`
+		// Doomed says that a deletion is looking for the manifest's tags: who
+		// sets one has to take this back. Readers do not care.
+		Doomed bool `json:"doomed,omitempty"`
 	}
 	// children are the edges that a manifest has in its repository.
 	children struct {

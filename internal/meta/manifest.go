@@ -165,10 +165,12 @@ func (m *Model) referrerAction(p Push) (table.Action, error) {
 // DeleteManifest removes the manifest and every tag that points to it, or
 // returns ErrManifestUnknown. What it held on to becomes due for collection.
 //
-// Manifest and tags go in one write. It demands that the manifest's row is the
-// one that was there before the tags were looked for, and setting a tag to a
-// manifest changes that row: no tag can be overlooked. Of more tags than fit
-// into a write some go ahead.
+// Manifest and tags go in one write. So that no tag is overlooked, the manifest
+// is doomed before they are looked for: that changes its version, whoever sets a
+// tag to it from then on has to change it again, and the write demands that
+// nobody did. Pushes of many tags at a time do not get in each other's way by
+// this. A deletion that ends half-way leaves the manifest there, and doomed,
+// which does no harm. Of more tags than fit into a write some go ahead.
 func (m *Model) DeleteManifest(ctx context.Context, repo string, d digest.Digest) error {
 	var release task
 	op := fmt.Sprintf("delete manifest %s in %s", d, repo)
@@ -176,6 +178,14 @@ func (m *Model) DeleteManifest(ctx context.Context, repo string, d digest.Digest
 		row, it, err := get[manifestRow](ctx, m, manifestKey(repo, d), ErrManifestUnknown)
 		if err != nil {
 			return err
+		}
+		if !row.Doomed {
+			row.Doomed = true
+			doomed := m.item(it.Key, row, it.Body)
+			if err := m.table.Write(ctx, []table.Action{table.Put(doomed, table.IfVersion(it.Version))}); err != nil {
+				return err
+			}
+			it = doomed
 		}
 		is := table.IfVersion(it.Version)
 		untags, err := m.untagMost(ctx, repo, d, is)

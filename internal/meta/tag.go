@@ -39,7 +39,7 @@ func (m *Model) DeleteTag(ctx context.Context, repo, tag string) error {
 // tagActions point the tag at the manifest. old is where it points now, nil if
 // nowhere, and cond that this is still so.
 func (m *Model) tagActions(repo, tag string, to manifestRow, body []byte, old *manifestRow, cond table.Condition) []table.Action {
-	to.Children = children{}
+	to.Children, to.Doomed = children{}, false
 	actions := []table.Action{
 		table.Put(m.item(tagKey(repo, tag), to, body), cond),
 		m.put(taggedKey(repo, to.Digest, tag), edge),
