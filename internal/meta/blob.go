@@ -186,8 +186,8 @@ func (m *Model) DeleteBlob(ctx context.Context, repo string, d digest.Digest) er
 		if needed, err = m.referenced(ctx, repo, d); err != nil || !needed {
 			return err
 		}
-		row.State, row.Touched = live, m.now()
-		err = m.table.Write(ctx, []table.Action{table.Put(m.item(it.Key, row, nil), table.IfVersion(doomed))})
+		row.State = condemned
+		err = m.table.Write(ctx, []table.Action{m.keep(it.Key, row, table.IfVersion(doomed))})
 		if err != nil && !table.IsCondition(err) {
 			return err
 		}

@@ -58,9 +58,8 @@ func (m *Model) condemn(ctx context.Context, it table.Item, row contentRow, t ta
 
 // revive makes condemned content live again and ends the task.
 func (s *sweep) revive(ctx context.Context, it table.Item, row contentRow, t task) error {
-	row.State, row.Touched = live, s.now()
 	err := s.table.Write(ctx, []table.Action{
-		table.Put(s.item(it.Key, row, nil), table.IfVersion(it.Version)),
+		s.keep(it.Key, row, table.IfVersion(it.Version)),
 		table.Delete(t.key, table.Always()),
 	})
 	if err == nil {

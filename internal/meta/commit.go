@@ -34,7 +34,7 @@ import (
 
 // commit is one attempt of PushManifest.
 func (m *Model) commit(ctx context.Context, p Push) error {
-	if 2*len(p.children.all())+m.fixedActions(p) > m.maxActions {
+	if 2*(len(p.children.Blobs)+len(p.children.Manifests))+m.fixedActions(p) > m.maxActions {
 		return m.commitLarge(ctx, p)
 	}
 	s, err := m.readPush(ctx, p)

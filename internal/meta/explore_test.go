@@ -250,29 +250,28 @@ func runHistory(t *testing.T, sc scenario, path []choice, visited map[uint64]boo
 		}
 		options[path[depth].taken]()
 	}
-	// Everybody has ended. Time passes, and sweeps clean up what crashed.
-	for range 8 {
-		w.clock = w.clock.Add(grace)
-		alone(t, w, sc.maxActions, fmt.Sprintf("sweep%d", w.clock.Unix()), func(p *process) error {
-			_, err := p.model.Sweep(context.Background(), p)
-			return err
-		})
-		checkSafe(t, w)
-	}
-	w.clock = w.clock.Add(48 * grace) // upload sessions, too
-	for range 4 {
-		w.clock = w.clock.Add(grace)
-		alone(t, w, sc.maxActions, fmt.Sprintf("sweep%d", w.clock.Unix()), func(p *process) error {
-			_, err := p.model.Sweep(context.Background(), p)
-			return err
-		})
-	}
-	checkSafe(t, w)
+	// Everybody has ended. Time passes, and sweeps clean up what crashed: first
+	// what waits for a grace period, then the upload sessions, too.
+	sweepOften(t, w, sc.maxActions, 8)
+	w.clock = w.clock.Add(48 * grace)
+	sweepOften(t, w, sc.maxActions, 4)
 	checkClean(t, w)
 	if sc.after != nil {
 		sc.after(t, w)
 	}
 	return path
+}
+
+// sweepOften lets the given number of grace periods pass, sweeping after each.
+func sweepOften(t *testing.T, w *world, maxActions, graces int) {
+	for range graces {
+		w.clock = w.clock.Add(grace)
+		alone(t, w, maxActions, fmt.Sprintf("sweep%d", w.clock.Unix()), func(p *process) error {
+			_, err := p.model.Sweep(context.Background(), p)
+			return err
+		})
+		checkSafe(t, w)
+	}
 }
 
 // alone runs one process to its end without interruption.

@@ -280,6 +280,14 @@ func TestContentThatMayBeAbsentOrEither(t *testing.T) {
 	r.must(r.PushManifest(ctx, Push{Repository: "a", Digest: d, Body: b, AllowMissing: true,
 		Blobs: []digest.Digest{child}, Manifests: []digest.Digest{child}, Either: []digest.Digest{child}, Optional: []digest.Digest{child}}))
 	r.must(r.DeleteManifest(ctx, "a", d))
+	// As many as nearly fill a write, each as a blob and as a manifest at once.
+	strange := Push{Repository: "a", Digest: digest.FromString("very strange"), Body: []byte("{}"), Tags: []string{"strange"}}
+	for i := range 40 {
+		d := r.push("a", fmt.Sprintf("child%d", i), fmt.Sprintf("child %d", i))
+		r.upload("a", d)
+		strange.Blobs, strange.Manifests = append(strange.Blobs, d), append(strange.Manifests, d)
+	}
+	r.must(r.PushManifest(ctx, strange))
 	// Neither manifest nor blob.
 	d, b = body("orphan")
 	var missing *MissingError
